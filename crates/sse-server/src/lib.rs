@@ -1,0 +1,1 @@
+//! The event hub: what it is made of, from the bottom up.

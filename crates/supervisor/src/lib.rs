@@ -1,0 +1,1 @@
+//! The supervisor: what it is made of, from the bottom up.

@@ -1,0 +1,1 @@
+//! Starts the real parts of the stack for the tests in `tests/`.
