@@ -1,1 +1,11 @@
 //! The event hub: what it is made of, from the bottom up.
+//!
+//! - [`hub`]: the rules. Names, ids, frames, history, limits; no clock, no runtime, no sockets, no files.
+//! - [`store`]: where accepted events are committed before anybody sees them.
+//! - [`backplane`]: where an accepted event gets its id and its place in the one order.
+//! - [`fanout`]: the streams' sockets, written by reactor threads.
+
+pub mod backplane;
+pub mod fanout;
+pub mod hub;
+pub mod store;

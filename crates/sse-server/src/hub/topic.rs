@@ -1,0 +1,237 @@
+//! Topics and the filters that read them.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::{EventType, Invalid};
+
+/// The name that events are published under.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Arc<str>);
+
+/// Topics of one session: no filter with `*` reads them.
+const PRIVATE: &str = "session:";
+
+fn is_name(text: &str) -> bool {
+    text.len() <= Topic::CHARS_MAX
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'/' | b'-'))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(Topic::CHARS_MAX + 1).collect()
+}
+
+impl Topic {
+    /// Longest topic, in characters.
+    pub const CHARS_MAX: usize = 128;
+
+    /// Checks the name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || !is_name(text) {
+            return Err(Invalid::Topic(cut(text)));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True for the topics of one session.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.0.starts_with(PRIVATE)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which topics a reader wants, or a grant allows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TopicFilter {
+    /// Every topic that begins so; the empty prefix is `*`.
+    Prefix(Box<str>),
+    /// One topic.
+    Exact(Topic),
+}
+
+impl TopicFilter {
+    /// `*` alone.
+    #[must_use]
+    pub fn every() -> Self {
+        Self::Prefix("".into())
+    }
+
+    /// A topic, a prefix followed by `*`, or `*` alone.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text.strip_suffix('*') {
+            Some(prefix) if is_name(prefix) => Ok(Self::Prefix(prefix.into())),
+            None if !text.is_empty() && is_name(text) => Ok(Self::Exact(Topic(text.into()))),
+            _ => Err(Invalid::TopicFilter(cut(text))),
+        }
+    }
+
+    /// Whether a reader with this filter gets what is published under `topic`.
+    #[must_use]
+    pub fn reads(&self, topic: &Topic) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted == topic,
+            Self::Prefix(prefix) => topic.0.starts_with(&**prefix) && !topic.is_private(),
+        }
+    }
+
+    /// Whether `topic` is named by this filter, private or not: what a publisher may name.
+    #[must_use]
+    pub fn names(&self, topic: &Topic) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted == topic,
+            Self::Prefix(prefix) => topic.0.starts_with(&**prefix),
+        }
+    }
+
+    /// Whether every topic that `other` names is named by this filter too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Exact(_), Self::Prefix(_)) => false,
+            (Self::Prefix(prefix), Self::Exact(topic)) => topic.0.starts_with(&**prefix),
+            (Self::Prefix(prefix), Self::Prefix(longer)) => longer.starts_with(&**prefix),
+        }
+    }
+
+    /// Whether whatever `other` reads is read by this filter too.
+    fn reads_all_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prefix(_), Self::Exact(topic)) => self.reads(topic),
+            _ => self.covers(other),
+        }
+    }
+}
+
+impl fmt::Display for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Exact(topic) => topic.fmt(f),
+        }
+    }
+}
+
+/// Which event types a reader wants; none named is all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct TypeFilter(Box<[EventType]>);
+
+impl TypeFilter {
+    /// Only these types; `message` stands for events without type. Empty: all.
+    #[must_use]
+    pub fn new(mut types: Vec<EventType>) -> Self {
+        types.sort_unstable();
+        types.dedup();
+        Self(types.into())
+    }
+
+    /// Whether an event of this type is wanted.
+    #[must_use]
+    pub fn reads(&self, event: Option<&EventType>) -> bool {
+        let name = event.map_or(EventType::MESSAGE, EventType::as_str);
+        self.0.is_empty() || self.0.iter().any(|wanted| wanted.as_str() == name)
+    }
+}
+
+/// What one stream wants. Equal and hashed by meaning: streams with equal interests get the same bytes.
+#[derive(Debug, Clone)]
+pub struct Interest {
+    topics: Box<[TopicFilter]>,
+    types: TypeFilter,
+    envelope: bool,
+    asked_topics: Box<[TopicFilter]>,
+    asked_types: Box<[EventType]>,
+}
+
+impl Interest {
+    /// The interest of a stream that asked for `topics` (none: nothing is read) and `types` (none: all).
+    #[must_use]
+    pub fn new(topics: Vec<TopicFilter>, types: Vec<EventType>, envelope: bool) -> Self {
+        let mut narrowed: Vec<TopicFilter> = Vec::with_capacity(topics.len());
+        for filter in &topics {
+            if !narrowed.iter().any(|kept| kept.reads_all_of(filter)) {
+                narrowed.retain(|kept| !filter.reads_all_of(kept));
+                narrowed.push(filter.clone());
+            }
+        }
+        narrowed.sort_unstable();
+        Self {
+            topics: narrowed.into(),
+            types: TypeFilter::new(types.clone()),
+            envelope,
+            asked_topics: topics.into(),
+            asked_types: types.into(),
+        }
+    }
+
+    /// Whether an event with these topics and this type is wanted.
+    #[must_use]
+    pub fn reads(&self, topics: &[Topic], event: Option<&EventType>) -> bool {
+        self.types.reads(event) && topics.iter().any(|topic| self.reads_topic(topic))
+    }
+
+    /// Whether one of the filters reads this topic.
+    #[must_use]
+    pub fn reads_topic(&self, topic: &Topic) -> bool {
+        self.topics.iter().any(|filter| filter.reads(topic))
+    }
+
+    /// The filters, without those that others contain.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicFilter] {
+        &self.topics
+    }
+
+    /// The types wanted.
+    #[must_use]
+    pub fn types(&self) -> &TypeFilter {
+        &self.types
+    }
+
+    /// Whether events come in an envelope that names their topics.
+    #[must_use]
+    pub fn envelope(&self) -> bool {
+        self.envelope
+    }
+
+    /// The filters as the client named them.
+    #[must_use]
+    pub fn asked_topics(&self) -> &[TopicFilter] {
+        &self.asked_topics
+    }
+
+    /// The types as the client named them.
+    #[must_use]
+    pub fn asked_types(&self) -> &[EventType] {
+        &self.asked_types
+    }
+}
+
+impl PartialEq for Interest {
+    fn eq(&self, other: &Self) -> bool {
+        self.envelope == other.envelope && self.topics == other.topics && self.types == other.types
+    }
+}
+
+impl Eq for Interest {}
+
+impl Hash for Interest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.topics.hash(state);
+        self.types.hash(state);
+        self.envelope.hash(state);
+    }
+}
