@@ -52,7 +52,7 @@ const MARKS: [&str; 9] = [
 /// What the configuration of nginx depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Whom the workers run as (`user` or `user group`); `None` if nginx is not started by root, for then it cannot choose.
+    /// Whom the workers run as; `None` if nginx is not started by root, for then it cannot choose.
     pub user: Option<String>,
     /// The port nginx listens on, at every address.
     pub port: u16,
@@ -76,7 +76,7 @@ impl Default for Settings {
     /// Those of the container, which the template is written for.
     fn default() -> Self {
         Settings {
-            user: Some("www-data www-data".to_owned()),
+            user: Some("www-data".to_owned()),
             port: 80,
             ipv6: false,
             run_dir: PathBuf::from(RUN_DIR_DEFAULT),
@@ -140,9 +140,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A user that would end the directive it stands in.
-    #[error(
-        "NGINX_USER is {0:?}, but it must be a user or `user group`, of letters, digits, `_`, `.` and `-`"
-    )]
+    #[error("NGINX_USER is {0:?}, but it must be one name of letters, digits, `_`, `.` and `-`")]
     User(String),
     /// The template cannot be read.
     #[error("cannot read the template {path}: {source}")]
@@ -345,11 +343,8 @@ fn checked_run_dir(run_dir: String) -> Result<PathBuf, Error> {
 }
 
 fn checked_user(user: String) -> Result<String, Error> {
-    let words: Vec<&str> = user.split(' ').collect();
-    let is_name = |word: &&str| {
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-    };
-    if words.len() > 2 || !words.iter().all(is_name) { Err(Error::User(user)) } else { Ok(user) }
+    let is_name = user.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if is_name { Ok(user) } else { Err(Error::User(user)) }
 }
 
 #[cfg(test)]
@@ -379,7 +374,7 @@ mod tests {
         let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
         #[rustfmt::skip]
         let table: [(Settings, &[&str]); 14] = [
-            (Settings { user: Some("me mine".into()), ..d() }, &["user me mine; #@ user\n"]),
+            (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
             (Settings { user: None, ..d() }, &["\n#@ user\n"]),
             (Settings { port: 5001, ..d() }, &["        listen 5001 default_server backlog=4096; #@ listen\n"]),
             (Settings { port: 5001, ipv6: true, ..d() }, &["listen 5001 default_server backlog=4096; #@ listen\n        listen [::]:5001 default_server backlog=4096;\n"]),
@@ -416,7 +411,7 @@ mod tests {
     fn a_value_that_would_break_out_of_the_file_is_refused_in_one_sentence() {
         let path =
             "it must be an absolute path without control characters, quotes, `\\`, `$`, `;`, `{` and `}`";
-        let name = "it must be a user or `user group`, of letters, digits, `_`, `.` and `-`";
+        let name = "it must be one name of letters, digits, `_`, `.` and `-`";
         let port = "it must be a number from 1 to 65535";
         #[rustfmt::skip]
         let table = [
@@ -430,7 +425,7 @@ mod tests {
             ("RUN_DIR", "/run}", format!("RUN_DIR is \"/run}}\", but {path}")),
             ("RUN_DIR", "/$x", format!("RUN_DIR is \"/$x\", but {path}")),
             ("NGINX_USER", "root; daemon on", format!("NGINX_USER is \"root; daemon on\", but {name}")),
-            ("NGINX_USER", "a b c", format!("NGINX_USER is \"a b c\", but {name}")),
+            ("NGINX_USER", "a b", format!("NGINX_USER is \"a b\", but {name}")),
             ("NGINX_USER", "a\nb", format!("NGINX_USER is \"a\\nb\", but {name}")),
         ];
         for (key, value, sentence) in table {

@@ -1,0 +1,62 @@
+#!/bin/sh
+# The production stack without Docker, in the foreground: `make up`. Builds it, gets nginx if it is missing, becomes supervisord.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+fail() {
+    echo "make up: $*" >&2
+    exit 1
+}
+absolute() {
+    case $1 in
+        /*) printf '%s' "$1" ;;
+        *) printf '%s/%s' "$root" "${1#./}" ;;
+    esac
+}
+
+PORT=${PORT:-5001}
+RUN_DIR=$(absolute "${RUN_DIR:-run}")
+LOG_DIR=$(absolute "${LOG_DIR:-logs}")
+DATA_DIR=$(absolute "${DATA_DIR:-data}")
+# Everything runs as whoever starts it.
+SSE_USER=$(id -un)
+NGINX_USER=$SSE_USER
+SOCKET_OWNER=$SSE_USER:$(id -gn)
+PATH=${CARGO_TARGET_DIR:-$root/target}/release:$PATH:/usr/sbin:/sbin
+export PORT RUN_DIR LOG_DIR DATA_DIR SSE_USER NGINX_USER SOCKET_OWNER PATH
+
+if ! command -v nginx >/dev/null; then
+    command -v apt-get >/dev/null || fail "nginx is missing: install version 1.22 or later with this system's package manager"
+    if [ "$(id -u)" = 0 ]; then
+        echo "make up: installing Debian's nginx, which is missing"
+        "$here/install-nginx.sh" || fail "could not install nginx: run 'apt-get install nginx' and see why"
+    elif command -v sudo >/dev/null; then
+        echo "make up: installing Debian's nginx, which is missing, with sudo"
+        sudo "$here/install-nginx.sh" || fail "could not install nginx: ask an administrator for 'apt-get install nginx'"
+    else
+        fail "nginx is missing, and only root can install it: run 'apt-get install nginx' as root, then 'make up' again"
+    fi
+fi
+
+command -v cargo >/dev/null || fail "cargo is missing: install Rust (https://rustup.rs), then 'make up' again"
+(cd "$root" && cargo build --quiet --release --locked --package sse-server --package supervisor)
+
+# Says when the stack serves; it belongs to nobody once this shell has become supervisord, and ends with that one.
+supervisord=$$
+(
+    tries=0
+    (
+        while kill -0 "$supervisord" 2>/dev/null; do
+            if sse-server --listen "127.0.0.1:$PORT" healthcheck >/dev/null 2>&1; then
+                echo "ready: http://localhost:$PORT"
+                exit
+            fi
+            tries=$((tries + 1))
+            [ "$tries" -ne 300 ] || echo "make up: not ready yet; $LOG_DIR/supervisord.log says why" >&2
+            sleep 0.1
+        done
+    ) &
+)
+
+exec "$here/start.sh"
