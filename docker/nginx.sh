@@ -7,7 +7,7 @@ set -eu
 here=$(dirname "$0")
 conf=$RUN_DIR/nginx.conf
 
-sse-server nginx --template "${NGINX_TEMPLATE:-$here/nginx-sse.conf}" --output "$conf"
+sse-server nginx --template "$here/nginx-sse.conf" --output "$conf"
 if ! said=$(nginx -t -q -c "$conf" 2>&1); then
     printf 'nginx does not accept its configuration %s: %s\n' "$conf" "$said" >&2
     exit 2

@@ -17,7 +17,7 @@ said=$(sse-server check 2>&1) || {
     printf '%s\n' "$said" >&2
     exit 2
 }
-sse-server nginx --check-port --template "${NGINX_TEMPLATE:-$here/nginx-sse.conf}" >/dev/null || exit 2
+sse-server nginx --check-port --template "$here/nginx-sse.conf" >/dev/null || exit 2
 sh "$here/nginx.sh" -t
 
 exec supervisord -n -c "$here/supervisord.toml"

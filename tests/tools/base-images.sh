@@ -2,14 +2,12 @@
 # Makes stand-ins for the base images that docker/Dockerfile names, where no image registry can be reached.
 #   tests/tools/base-images.sh      quick when the images are there already; otherwise about two minutes
 # The Debian image comes from debootstrap, the Rust image from that one, a C linker and this machine's toolchain.
-# Needs root, a Debian machine and a Docker daemon (tests/tools/dockerd.sh). DEBIAN_MIRROR names another mirror.
+# Needs root, a Debian machine and a Docker daemon (tests/tools/dockerd.sh). Packages come from this machine's own mirrors.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 dockerfile=${1:-$here/../../docker/Dockerfile}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-security_mirror=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
-pull_seconds_max=${PULL_SECONDS_MAX:-120}
+pull_seconds_max=${PULL_SECONDS_MAX:-600}
 
 say() { echo "base-images.sh: $*"; }
 fail() { echo "base-images.sh: $*" >&2; exit 1; }
@@ -21,6 +19,13 @@ base_images() {
         if (!($2 in stage) && $2 != "scratch") print $2
         if (toupper($3) == "AS") stage[$4] = 1
     }' "$dockerfile" | sort -u
+}
+
+# The mirrors from which this machine gets a suite, one `deb` line each.
+mirrors() {
+    # shellcheck disable=SC2016 # apt expands these
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | sort -u |
+        awk -v suite="$1" '$2 == suite || $2 == suite "-updates" || $2 == suite "-security" { print "deb", $1, $2, "main" }'
 }
 
 need_debian_root() {
@@ -38,10 +43,12 @@ trap cleanup EXIT
 
 # debian:SUITE-slim, as the official one: minbase, no services started, no manuals, no package lists.
 make_debian() {
-    local image=$1 suite root
+    local image=$1 suite root mirror
     suite=${image#debian:}
     suite=${suite%-slim}
     need_debian_root "$image"
+    mirror=$(mirrors "$suite" | awk -v suite="$suite" '$3 == suite { print $2; exit }')
+    [ -n "$mirror" ] || fail "$image is missing and cannot be pulled, and apt here knows no mirror of $suite to make it from"
     say "$image: debootstrap $suite (about half a minute)"
     work=$(mktemp -d "${TMPDIR:-/tmp}/base-images.XXXXXX")
     root=$work/root
@@ -49,8 +56,7 @@ make_debian() {
         tail -n 5 "$work/log" >&2
         fail "debootstrap could not make $image; its last lines are above"
     }
-    printf '%s\n' "deb $mirror $suite main" "deb $mirror $suite-updates main" \
-        "deb $security_mirror $suite-security main" >"$root/etc/apt/sources.list"
+    mirrors "$suite" >"$root/etc/apt/sources.list"
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
     printf '%s\n' 'path-exclude /usr/share/doc/*' 'path-include /usr/share/doc/*/copyright' 'path-exclude /usr/share/man/*' \
@@ -112,6 +118,8 @@ make() {
     esac
 }
 
+exec 9>"${TMPDIR:-/tmp}/base-images.lock"
+flock 9
 docker version >/dev/null 2>&1 || fail "no Docker daemon answers: run tests/tools/dockerd.sh first"
 images=$(base_images)
 [ -n "$images" ] || fail "$dockerfile names no base image"

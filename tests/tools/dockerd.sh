@@ -11,16 +11,19 @@ answers() { timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null
 fail() { echo "dockerd.sh: $*" >&2; exit 1; }
 
 command -v docker >/dev/null || fail "there is no docker command: apt-get install docker.io"
+mkdir -p "$state"
+exec 9>"$state/lock"
+flock -w "$seconds_max" 9 || fail "another dockerd.sh has been starting a daemon for $seconds_max s"
 if version=$(answers); then
     echo "dockerd.sh: a daemon answers already ($version)"
     exit 0
 fi
+[ -z "${DOCKER_HOST-}" ] || fail "DOCKER_HOST is $DOCKER_HOST, and no daemon answers there"
 command -v dockerd >/dev/null || fail "no daemon answers and there is no dockerd to start: apt-get install docker.io"
 [ "$(id -u)" = 0 ] || fail "no daemon answers, and only root can start one"
 
-mkdir -p "$state"
 log=$state/dockerd.log
-setsid dockerd --data-root "$data_root" --pidfile "$state/dockerd.pid" >"$log" 2>&1 </dev/null &
+setsid dockerd --data-root "$data_root" --pidfile "$state/dockerd.pid" >"$log" 2>&1 </dev/null 9>&- &
 daemon=$!
 deadline=$((SECONDS + seconds_max))
 until version=$(answers); do
