@@ -89,9 +89,57 @@ impl Default for Settings {
     }
 }
 
+/// What `sse-server nginx` is asked to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Invocation {
+    /// The file with the marked lines.
+    pub template: PathBuf,
+    /// Where the result goes; stdout if `None`.
+    pub output: Option<PathBuf>,
+    /// Whether to make sure that nginx can have its port, which holds only before it runs.
+    pub check_port: bool,
+}
+
+impl Invocation {
+    /// Reads the arguments after `nginx`.
+    pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Invocation, Error> {
+        let mut invocation = Invocation::default();
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let mut file =
+                || args.next().map(PathBuf::from).ok_or_else(|| Error::Usage(format!("{arg} needs a FILE")));
+            match arg.as_str() {
+                "--template" => invocation.template = file()?,
+                "--output" => invocation.output = Some(file()?),
+                "--check-port" => invocation.check_port = true,
+                _ => return Err(Error::Usage(format!("unknown argument {arg:?}"))),
+            }
+        }
+        if invocation.template.as_os_str().is_empty() {
+            return Err(Error::Usage("--template FILE is missing".to_owned()));
+        }
+        Ok(invocation)
+    }
+
+    /// Does it; the answer is what belongs on stdout.
+    pub fn run(&self, settings: &Settings) -> Result<String, Error> {
+        let text = settings.render_file(&self.template)?;
+        if self.check_port {
+            settings.check_port()?;
+        }
+        match &self.output {
+            Some(output) => write(output, &text).map(|()| String::new()),
+            None => Ok(text),
+        }
+    }
+}
+
 /// Why there is no configuration for nginx.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The arguments make no sense.
+    #[error("{0}; usage: sse-server nginx --template FILE [--output FILE] [--check-port]")]
+    Usage(String),
     /// The template names something that nobody knows.
     #[error("{path}:{line}: unknown mark `#@ {name}`; the marks are {}", MARKS.join(", "))]
     UnknownMark {
@@ -444,6 +492,23 @@ mod tests {
                 "RUN_DIR is {long:?} (92 bytes), but the paths of the sockets in it allow at most 91 bytes: choose a shorter one"
             )
         );
+    }
+
+    #[test]
+    fn the_arguments_are_a_template_and_where_the_result_goes() {
+        let parse = |line: &str| Invocation::parse(line.split_whitespace().map(str::to_owned));
+        assert_eq!(
+            parse("--template a --output b --check-port").unwrap(),
+            Invocation { template: "a".into(), output: Some("b".into()), check_port: true }
+        );
+        let usage = "usage: sse-server nginx --template FILE [--output FILE] [--check-port]";
+        for (line, mistake) in [
+            ("", "--template FILE is missing"),
+            ("--template", "--template needs a FILE"),
+            ("--template a b", "unknown argument \"b\""),
+        ] {
+            assert_eq!(parse(line).unwrap_err().to_string(), format!("{mistake}; {usage}"));
+        }
     }
 
     #[test]
