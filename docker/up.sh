@@ -23,7 +23,7 @@ DATA_DIR=$(absolute "${DATA_DIR:-data}")
 SSE_USER=$(id -un)
 NGINX_USER=$SSE_USER
 SOCKET_OWNER=$SSE_USER:$(id -gn)
-PATH=${CARGO_TARGET_DIR:-$root/target}/release:$PATH:/usr/sbin:/sbin
+PATH=$(absolute "${CARGO_TARGET_DIR:-target}")/release:$PATH:/usr/sbin:/sbin
 export PORT RUN_DIR LOG_DIR DATA_DIR SSE_USER NGINX_USER SOCKET_OWNER PATH
 
 if ! command -v nginx >/dev/null; then
@@ -42,21 +42,4 @@ fi
 command -v cargo >/dev/null || fail "cargo is missing: install Rust (https://rustup.rs), then 'make up' again"
 (cd "$root" && cargo build --quiet --release --locked --package sse-server --package supervisor)
 
-# Says when the stack serves; it belongs to nobody once this shell has become supervisord, and ends with that one.
-supervisord=$$
-(
-    tries=0
-    (
-        while kill -0 "$supervisord" 2>/dev/null; do
-            if sse-server --listen "127.0.0.1:$PORT" healthcheck >/dev/null 2>&1; then
-                echo "ready: http://localhost:$PORT"
-                exit
-            fi
-            tries=$((tries + 1))
-            [ "$tries" -ne 300 ] || echo "make up: not ready yet; $LOG_DIR/supervisord.log says why" >&2
-            sleep 0.1
-        done
-    ) &
-)
-
-exec "$here/start.sh"
+exec env READY_URL="http://localhost:$PORT" "$here/start.sh"
