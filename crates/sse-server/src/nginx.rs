@@ -6,7 +6,9 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use ipnet::IpNet;
 
@@ -37,8 +39,9 @@ const BODY_PER_EVENT: u64 = 16;
 const SEND_TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Every mark that a template must have, each once or more.
-const MARKS: [&str; 9] = [
+const MARKS: [&str; 10] = [
     "user",
+    "worker_processes",
     "worker_rlimit_nofile",
     "worker_connections",
     "run_dir",
@@ -54,6 +57,8 @@ const MARKS: [&str; 9] = [
 pub struct Settings {
     /// Whom the workers run as; `None` if nginx is not started by root, for then it cannot choose.
     pub user: Option<String>,
+    /// How many workers; `None` lets nginx count cores, which sees the machine's and not those a container may use.
+    pub workers: Option<NonZeroUsize>,
     /// The port nginx listens on, at every address.
     pub port: u16,
     /// Whether to listen on IPv6 too.
@@ -77,6 +82,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             user: Some("www-data".to_owned()),
+            workers: None,
             port: 80,
             ipv6: false,
             run_dir: PathBuf::from(RUN_DIR_DEFAULT),
@@ -231,6 +237,7 @@ impl Settings {
             (true, Some(user)) => Some(checked_user(user)?),
             (true, None) => self.user,
         };
+        self.workers = thread::available_parallelism().ok();
         self.ipv6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
         Ok(self)
     }
@@ -290,6 +297,12 @@ impl Settings {
         let port = self.port;
         Some(match mark {
             "user" => self.user.iter().map(|user| format!("user {user};")).collect(),
+            "worker_processes" => {
+                vec![format!(
+                    "worker_processes {};",
+                    self.workers.map_or("auto".to_owned(), |n| n.to_string())
+                )]
+            }
             "worker_rlimit_nofile" => vec![format!("worker_rlimit_nofile {};", self.worker_descriptors())],
             "worker_connections" => vec![format!("worker_connections {};", self.worker_connections())],
             "run_dir" => vec![in_run_dir(line, &self.run_dir.display().to_string())],
@@ -421,9 +434,10 @@ mod tests {
         let d = Settings::default;
         let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
         #[rustfmt::skip]
-        let table: [(Settings, &[&str]); 14] = [
+        let table: [(Settings, &[&str]); 15] = [
             (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
             (Settings { user: None, ..d() }, &["\n#@ user\n"]),
+            (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
             (Settings { port: 5001, ..d() }, &["        listen 5001 default_server backlog=4096; #@ listen\n"]),
             (Settings { port: 5001, ipv6: true, ..d() }, &["listen 5001 default_server backlog=4096; #@ listen\n        listen [::]:5001 default_server backlog=4096;\n"]),
             (Settings { run_dir: "/tmp/a b".into(), ..d() }, &["pid \"/tmp/a b/nginx.pid\"; #@ run_dir\n", "        server \"unix:/tmp/a b/sse-server.sock\"; #@ run_dir\n"]),
@@ -520,8 +534,8 @@ mod tests {
         check(
             SHIPPED.replace("#@ listen", "#@ lisen"),
             &format!(
-                "x.conf:{}: unknown mark `#@ lisen`; the marks are user, worker_rlimit_nofile, worker_connections, \
-                 run_dir, client_max_body_size, send_timeout, set_real_ip_from, problem_413, listen",
+                "x.conf:{}: unknown mark `#@ lisen`; the marks are user, worker_processes, worker_rlimit_nofile, \
+                 worker_connections, run_dir, client_max_body_size, send_timeout, set_real_ip_from, problem_413, listen",
                 SHIPPED.lines().position(|line| line.ends_with("#@ listen")).unwrap() + 1
             ),
         );
