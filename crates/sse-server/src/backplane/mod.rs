@@ -1,19 +1,26 @@
 //! Where an accepted event gets its id and its place in the one order.
 
+mod node;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hub::{EventId, HistoryConfig, NewEvent};
-use crate::store::StoreError;
+use crate::hub::{EventId, Hub, HubConfig, NewEvent};
+use crate::store::{MemoryStore, Store, StoreError};
+use node::Node;
 
 /// What the backplane is made with.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the high-water mark of event ids is kept.
     pub data_dir: PathBuf,
-    /// How much history is kept.
-    pub history: HistoryConfig,
+    /// The bounds of the history, and of what the writers of the streams may be behind.
+    pub hub: HubConfig,
+    /// How far ahead of the clock event ids are reserved: the mark is written that rarely, and after a
+    /// crash ids go on at most that far in the future.
+    pub reserve_step: Duration,
     /// How long a publish waits for reactors that are behind before it is refused.
     pub publish_wait_max: Duration,
 }
@@ -22,7 +29,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
-            history: HistoryConfig::default(),
+            hub: HubConfig::default(),
+            reserve_step: Duration::from_secs(10),
             publish_wait_max: Duration::from_secs(5),
         }
     }
@@ -49,6 +57,9 @@ pub enum PublishError {
     /// The streams' writers are too far behind.
     #[error("the writers of the streams are too far behind")]
     Busy,
+    /// The hub is closed.
+    #[error("the hub is closed")]
+    Closed,
 }
 
 /// History figures, as health shows them.
@@ -67,37 +78,63 @@ pub struct HistoryStats {
 }
 
 /// The one order of this node; cloned handles share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Backplane(Arc<Node>);
 
-#[derive(Debug)]
-struct Node {}
-
 impl Backplane {
-    /// Opens the store and starts after the highest id that an earlier run may have issued.
-    pub fn open(_config: Config) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Node {})))
+    /// Opens the memory store and starts after the highest id that an earlier run may have issued.
+    pub fn open(config: Config) -> Result<Self, StoreError> {
+        let store = Arc::new(MemoryStore::open(&config.data_dir)?);
+        Self::with(store, &config, Arc::new(node::system_clock))
     }
 
-    /// Gives the events their ids, commits them, and hands them to every live stream.
-    /// On an error nothing was accepted.
-    pub async fn publish(&self, _batch: Batch) -> Result<Published, PublishError> {
-        Err(PublishError::Busy)
+    /// The same with another store and another clock (milliseconds since 1970).
+    pub fn with(
+        store: Arc<dyn Store>,
+        config: &Config,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Result<Self, StoreError> {
+        let node = Node::open(store, config.hub, config.reserve_step, config.publish_wait_max, clock)?;
+        Ok(Self(Arc::new(node)))
     }
 
-    /// Whether publishes can be accepted; what the store last failed with, if not.
+    /// Gives the events their ids, commits them, and hands them to every live stream: when this
+    /// returns, every reactor with streams has them before it and is awake. On an error nothing was
+    /// accepted. Once begun, a publish is finished even if nobody waits for it. Needs a tokio runtime.
+    pub async fn publish(&self, batch: Batch) -> Result<Published, PublishError> {
+        self.0.publish(batch).await
+    }
+
+    /// What the store last failed with, if it has not worked since.
     #[must_use]
     pub fn store_failure(&self) -> Option<Arc<StoreError>> {
-        let _ = &self.0;
-        None
+        self.0.failure()
     }
 
     /// History figures.
     #[must_use]
     pub fn history(&self) -> HistoryStats {
-        HistoryStats { kind: "memory", events: 0, bytes: 0, oldest: None, newest: None }
+        self.0.history()
     }
 
-    /// Publishes nothing more and writes down the exact highest id. Called after the drain.
-    pub async fn close(&self) {}
+    /// Accepts nothing more and writes down the exact highest id. To be called after the drain.
+    pub async fn close(&self) -> Result<(), Arc<StoreError>> {
+        self.0.close().await
+    }
+
+    /// The order that streams are written from.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// The time, as the order sees it.
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.0.clock)()
+    }
+}
+
+impl fmt::Debug for Backplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backplane").finish_non_exhaustive()
+    }
 }

@@ -54,6 +54,10 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason, in the order of the figures.
+    pub const ALL: [Self; 6] =
+        [Self::Client, Self::Slow, Self::Idle, Self::Drain, Self::Kicked, Self::Expired];
+
     /// The word in logs and figures.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,17 +1,33 @@
 //! The streams' sockets: handed over once, written by reactor threads ever after.
 
 mod connection;
+mod counters;
 pub mod detach;
+mod group;
+mod reactor;
+mod stream;
+mod wheel;
+mod wire;
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::backplane::Backplane;
 use crate::hub::limits::Permit;
-use crate::hub::{After, Interest};
+use crate::hub::{After, Interest, ReaderId};
 pub use connection::{ConnectionId, ConnectionInfo, EndReason, StreamEnd};
+pub use counters::{Closed, Counters, Histogram};
+use reactor::{Arrival, Mailbox, Reactor};
+use stream::Owner;
+use wire::{Chunk, Encoding};
 
 /// How streams are written; each bound says what happens at it.
 #[derive(Debug, Clone)]
@@ -79,31 +95,130 @@ pub enum AttachError {
     Watch(#[from] io::Error),
 }
 
-/// The reactors; cloned handles share them.
+/// The reactors; cloned handles share them. When the last handle goes, the threads end.
 #[derive(Clone)]
 pub struct Fanout(Arc<Shared>);
 
-struct Shared {}
+struct Shared {
+    config: Config,
+    backplane: Backplane,
+    counters: Arc<Counters>,
+    reactors: Vec<Handle>,
+    draining: AtomicBool,
+}
+
+struct Handle {
+    reader: ReaderId,
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Fanout {
     /// Starts the reactor threads.
-    pub fn start(_config: Config, _backplane: Backplane) -> io::Result<Self> {
-        Ok(Self(Arc::new(Shared {})))
+    pub fn start(config: Config, backplane: Backplane) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let count = if config.reactors == 0 { cores } else { config.reactors };
+        let counters = Arc::new(Counters::default());
+        let mut reactors = Vec::with_capacity(count);
+        for n in 0..count {
+            let hub = backplane.hub().clone();
+            let (reactor, reader, mailbox) = Reactor::new(config.clone(), hub, Arc::clone(&counters))?;
+            let thread = thread::Builder::new().name(format!("reactor-{n}")).spawn(move || reactor.run())?;
+            reactors.push(Handle { reader, mailbox, thread: Some(thread) });
+        }
+        let draining = AtomicBool::new(false);
+        Ok(Self(Arc::new(Shared { config, backplane, counters, reactors, draining })))
     }
 
-    /// Hands a socket over. The head, the greeting, the replay and everything after are written by a
-    /// reactor; the position in the order of events is fixed before this returns.
-    pub fn attach(&self, _socket: OwnedFd, _stream: NewStream) -> Result<(), AttachError> {
-        let _ = &self.0;
-        Err(AttachError::Draining)
+    /// Hands a socket over to the reactor with the fewest streams, which writes the head, the greeting, the
+    /// replay and everything after. The position in the order of events is fixed before this returns.
+    pub fn attach(&self, socket: OwnedFd, stream: NewStream) -> Result<(), AttachError> {
+        let NewStream { head, chunked, interest, after, permit, connection, on_end } = stream;
+        let Shared { config, backplane, counters, reactors, draining } = &*self.0;
+        prepare(&socket, config.idle_timeout)?;
+        let retry_ms = wire::random_between(RETRY_MS_LEAST, RETRY_MS_SPREAD);
+        let load = |handle: &&Handle| handle.mailbox.streams.load(Ordering::Relaxed);
+        let Handle { reader, mailbox, .. } = reactors.iter().min_by_key(load).expect("at least one runs");
+        mailbox.streams.fetch_add(1, Ordering::SeqCst);
+        if draining.load(Ordering::SeqCst) {
+            mailbox.leave();
+            return Err(AttachError::Draining);
+        }
+        let asked = interest.clone();
+        let subscription = backplane.hub().subscribe(*reader, interest, after, backplane.now_ms());
+        let encoding = if chunked { Encoding::Chunked } else { Encoding::Plain };
+        let mut greeting = Chunk::default();
+        let (heartbeat, start) = (config.heartbeat_interval, &subscription.start);
+        wire::greet(greeting.begin(), retry_ms, connection.id, &asked, heartbeat, start);
+        greeting.finish(encoding);
+        let opening = [&head, greeting.bytes()].concat();
+        let owner = Box::new(Owner { permit, connection, on_end });
+        counters.opened.fetch_add(1, Ordering::Relaxed);
+        mailbox.send(Arrival { socket, opening, encoding, subscription, owner });
+        Ok(())
     }
 
-    /// Says goodbye to every stream and waits until all have ended, at most the configured time.
-    pub async fn drain(&self) {}
+    /// Says goodbye to every stream and waits until all have ended, at most the configured time (and the
+    /// moment that closing the last ones takes). From its beginning on, nothing is attached.
+    pub async fn drain(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+        for handle in &self.0.reactors {
+            handle.mailbox.drain();
+        }
+        for Handle { mailbox, .. } in &self.0.reactors {
+            loop {
+                let mut empty = std::pin::pin!(mailbox.empty.notified());
+                empty.as_mut().enable();
+                if mailbox.streams.load(Ordering::SeqCst) == 0 {
+                    break;
+                }
+                empty.await;
+            }
+        }
+    }
 
     /// Streams open now.
     #[must_use]
-    pub fn streams(&self) -> usize {
-        0
+    pub fn streams(&self) -> u64 {
+        self.0.reactors.iter().map(|handle| handle.mailbox.streams.load(Ordering::Relaxed)).sum()
     }
+
+    /// What the reactors have done.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for handle in &self.reactors {
+            handle.mailbox.stop();
+        }
+        for handle in &mut self.reactors {
+            // The last handle may go with a stream's `on_end`, on a reactor's own thread.
+            if let Some(thread) = handle.thread.take()
+                && thread.thread().id() != thread::current().id()
+            {
+                // A reactor that panicked has said so.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The reconnect time that a greeting names: 2000 to 4000 ms, so that not all come back at once.
+const RETRY_MS_LEAST: u64 = 2000;
+const RETRY_MS_SPREAD: u64 = 2000;
+
+/// Sets what a reactor relies on: no call may block, no round may wait for the acknowledgement of the one
+/// before, and a peer that acknowledges nothing is given up in time.
+fn prepare(socket: &OwnedFd, idle_timeout: Duration) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    // Both are refused by unix sockets, which need neither.
+    let _ = setsockopt(socket, sockopt::TcpNoDelay, &true);
+    let timeout_ms = u32::try_from(idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let _ = setsockopt(socket, sockopt::TcpUserTimeout, &timeout_ms);
+    Ok(())
 }

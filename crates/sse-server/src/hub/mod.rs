@@ -1,13 +1,21 @@
 //! The rules of the hub, without clock, runtime, sockets or files.
 
 mod event;
+mod frame;
 pub mod grant;
 mod history;
+mod index;
 pub mod limits;
+mod order;
+mod sequence;
 mod topic;
 
 pub use event::{After, Data, EventId, EventType, NewEvent};
-pub use history::HistoryConfig;
+pub use frame::{Draft, Frame};
+pub use history::{Gone, History, HistoryConfig, Ordinal, Portion, Recovered, Reset, ResetReason, Start};
+pub use index::{GroupId, Index};
+pub use order::{Hub, HubConfig, ReaderId, Stats, Subscription, Taken, Wake};
+pub use sequence::{NotIssued, Sequence};
 pub use topic::{Interest, Topic, TopicFilter, TypeFilter};
 
 /// What a name, an id or a body breaks; the message is fit for the client.

@@ -1,0 +1,206 @@
+//! One stream: its socket, its position, and the rest of an unfinished write.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{self, MsgFlags, Shutdown};
+
+use super::group::Slot;
+use super::{ConnectionInfo, EndReason, StreamEnd};
+use crate::hub::limits::Permit;
+use crate::hub::{GroupId, Ordinal};
+
+/// Bytes that are read away when a stream ends; who sends more may miss its last event.
+const INPUT_AT_END_MAX: usize = 64 << 10;
+
+/// Where a stream is in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Has passed whatever its reactor has.
+    Live,
+    /// Behind: reads on by itself from this event.
+    Behind(Ordinal),
+    /// Gets nothing more.
+    Leaving,
+}
+
+/// What the reactor writes to, and what it knows of it.
+pub(super) struct Stream {
+    socket: OwnedFd,
+    /// Tells a late notice about an earlier stream of the same slot.
+    pub(super) generation: u32,
+    pub(super) group: GroupId,
+    pub(super) place: Place,
+    /// Where it stands among the group's live streams, or among those behind.
+    pub(super) seat: Slot,
+    /// The rest of an unfinished write, shared with all whose write broke in the same round.
+    rest: Option<(Arc<[u8]>, usize)>,
+    /// When it was last written to on its own.
+    pub(super) written_ms: u64,
+    /// Events before this one are replayed to it, later ones are its own time.
+    pub(super) joined: Ordinal,
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+    input_bytes: usize,
+    taken: Taken,
+    owner: Box<Owner>,
+}
+
+/// What only the end of a stream needs.
+pub(super) struct Owner {
+    pub(super) permit: Permit,
+    pub(super) connection: ConnectionInfo,
+    pub(super) on_end: Arc<dyn Fn(StreamEnd) + Send + Sync>,
+}
+
+/// When the client last took something from the kernel.
+#[derive(Debug, Default)]
+struct Taken {
+    at_ms: u64,
+    queued: u64,
+    beyond: i64,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The kernel has it all.
+    All,
+    /// The kernel has so many bytes and no room for more.
+    Part(usize),
+    /// There is nobody any more.
+    Ended(EndReason),
+}
+
+impl Stream {
+    pub(super) fn new(
+        socket: OwnedFd,
+        generation: u32,
+        group: GroupId,
+        owner: Box<Owner>,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            socket,
+            generation,
+            group,
+            place: Place::Leaving,
+            seat: Slot::MAX,
+            rest: None,
+            written_ms: now_ms,
+            joined: 0,
+            events: 0,
+            bytes: 0,
+            input_bytes: 0,
+            taken: Taken { at_ms: now_ms, ..Taken::default() },
+            owner,
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+
+    /// Whether an unfinished write has to go first.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// One write of one system call.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Sent {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        loop {
+            match socket::send(self.socket.as_raw_fd(), bytes, flags) {
+                Ok(n) => {
+                    self.bytes += n as u64;
+                    return if n == bytes.len() { Sent::All } else { Sent::Part(n) };
+                }
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Sent::Part(0),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ETIMEDOUT) => return Sent::Ended(EndReason::Idle),
+                Err(_) => return Sent::Ended(EndReason::Client),
+            }
+        }
+    }
+
+    /// Keeps what a write did not get rid of.
+    pub(super) fn keep(&mut self, bytes: Arc<[u8]>, sent: usize) {
+        self.rest = Some((bytes, sent));
+    }
+
+    /// Goes on with an unfinished write.
+    pub(super) fn flush(&mut self, now_ms: u64) -> Sent {
+        let Some((bytes, at)) = self.rest.take() else { return Sent::All };
+        let sent = self.send(&bytes[at..]);
+        if let Sent::Part(n) = sent {
+            if n > 0 {
+                self.taken.at_ms = now_ms;
+            }
+            self.rest = Some((bytes, at + n));
+        } else {
+            self.taken.at_ms = now_ms;
+        }
+        sent
+    }
+
+    /// Reads away what the client says after its request; nothing is expected. `None`: it may go on;
+    /// a client that closed its half counts as gone, for no reader of events does that and stays.
+    pub(super) fn drain_input(&mut self, scratch: &mut [u8], bytes_max: usize) -> Option<EndReason> {
+        loop {
+            match socket::recv(self.socket.as_raw_fd(), scratch, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => return Some(EndReason::Client),
+                Ok(n) => {
+                    self.input_bytes += n;
+                    if self.input_bytes > bytes_max {
+                        return Some(EndReason::Client);
+                    }
+                }
+                Err(Errno::EAGAIN) => return None,
+                Err(Errno::EINTR) => {}
+                Err(Errno::ETIMEDOUT) => return Some(EndReason::Idle),
+                Err(_) => return Some(EndReason::Client),
+            }
+        }
+    }
+
+    /// Looks whether the client has taken something since the last look, and returns for how long it
+    /// has not. A client with nothing to take is not idle.
+    pub(super) fn idle_ms(&mut self, now_ms: u64) -> u64 {
+        let queued = outq(&self.socket).unwrap_or(0);
+        // What the kernel counts may include its own overhead, so each sign of progress is enough.
+        let beyond = i64::try_from(self.bytes).unwrap_or(i64::MAX) - i64::try_from(queued).unwrap_or(0);
+        let nothing_to_take = queued == 0 && self.rest.is_none();
+        if nothing_to_take || queued < self.taken.queued || beyond > self.taken.beyond {
+            self.taken.at_ms = now_ms;
+        }
+        (self.taken.queued, self.taken.beyond) = (queued, beyond);
+        now_ms.saturating_sub(self.taken.at_ms)
+    }
+
+    /// Closes the socket and tells whom it concerns.
+    pub(super) fn end(mut self, reason: EndReason) {
+        // The descriptor may still have a twin in actix, so closing alone might not end the connection.
+        // What the client sent must be read, or closing throws away what is on its way to it.
+        let how = if reason == EndReason::Drain { Shutdown::Write } else { Shutdown::Both };
+        let _ = self.drain_input(&mut [0; 4096], self.input_bytes + INPUT_AT_END_MAX);
+        let _ = socket::shutdown(self.socket.as_raw_fd(), how);
+        drop(self.socket);
+        let Owner { permit, connection, on_end } = *self.owner;
+        drop(permit);
+        on_end(StreamEnd { connection, reason, events: self.events, bytes: self.bytes });
+    }
+}
+
+/// Bytes that the kernel holds and the other end has not taken.
+fn outq(socket: &OwnedFd) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and TIOCOUTQ (SIOCOUTQ on sockets) writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}

@@ -1,0 +1,145 @@
+//! The server's own events and the framing of chunks, as bytes.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::ConnectionId;
+use crate::hub::{EventId, Interest, Reset, ResetReason, Start};
+
+/// How the bytes of a stream are framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Encoding {
+    /// As they are, for HTTP/1.0.
+    Plain,
+    /// In HTTP/1.1 chunks.
+    Chunked,
+}
+
+/// Room for the size line of a chunk.
+const SIZE_ROOM: usize = "ffffffff\r\n".len();
+
+/// What ends a chunked body.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Bytes that go out in one write, framed in place. An empty body is no chunk: that would be the end.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    buffer: Vec<u8>,
+    from: usize,
+}
+
+impl Chunk {
+    /// Begins anew and gives the body to be written to, by appending.
+    pub(super) fn begin(&mut self) -> &mut Vec<u8> {
+        self.buffer.clear();
+        self.buffer.resize(SIZE_ROOM, 0);
+        self.from = SIZE_ROOM;
+        &mut self.buffer
+    }
+
+    /// The body so far, to be appended to.
+    pub(super) fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Whether nothing was written since the beginning.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.len() <= SIZE_ROOM
+    }
+
+    /// Frames the body.
+    pub(super) fn finish(&mut self, encoding: Encoding) {
+        if encoding == Encoding::Chunked && !self.is_empty() {
+            let mut line = [0; SIZE_ROOM];
+            let mut rest = &mut line[..];
+            let _ = write!(rest, "{:x}\r\n", self.buffer.len() - SIZE_ROOM);
+            let length = SIZE_ROOM - rest.len();
+            self.from = SIZE_ROOM - length;
+            self.buffer[self.from..SIZE_ROOM].copy_from_slice(&line[..length]);
+            self.buffer.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// The framed bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.from..]
+    }
+
+    /// Gives memory back that one large round took.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        if self.buffer.capacity() > bytes_max {
+            *self = Self::default();
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Connected<'a> {
+    connection_id: String,
+    topics: Vec<String>,
+    types: Vec<&'a str>,
+    heartbeat_seconds: serde_json::Value,
+    last_event_id: String,
+}
+
+/// The first event of a stream, and the reset that may follow.
+pub(super) fn greet(
+    out: &mut Vec<u8>,
+    retry_ms: u64,
+    connection: ConnectionId,
+    interest: &Interest,
+    heartbeat: Duration,
+    start: &Start,
+) {
+    let position = start.position;
+    let connected = Connected {
+        connection_id: connection.to_string(),
+        topics: interest.asked_topics().iter().map(ToString::to_string).collect(),
+        types: interest.asked_types().iter().map(|event| event.as_str()).collect(),
+        heartbeat_seconds: seconds(heartbeat),
+        last_event_id: position.to_string(),
+    };
+    let _ = write!(out, "retry: {retry_ms}\nid: {position}\nevent: connected\ndata: ");
+    serde_json::to_writer(&mut *out, &connected).expect("names and numbers are JSON");
+    out.extend_from_slice(b"\n\n");
+    if let Some(Reset { reason, oldest }) = start.reset {
+        let reason = match reason {
+            ResetReason::HistoryTruncated => "history_truncated",
+            ResetReason::UnknownId => "unknown_id",
+        };
+        let oldest = oldest.map_or_else(|| "null".to_owned(), |id| format!("\"{id}\""));
+        let _ = write!(out, "event: reset\ndata: {{\"reason\":\"{reason}\",\"oldest\":{oldest}}}\n\n");
+    }
+}
+
+/// Whole seconds as a whole number.
+fn seconds(duration: Duration) -> serde_json::Value {
+    if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
+}
+
+/// What a silent stream gets.
+pub(super) fn heartbeat(encoding: Encoding, position: EventId) -> Arc<[u8]> {
+    let mut chunk = Chunk::default();
+    let _ = write!(chunk.begin(), "id: {position}\nevent: heartbeat\ndata: {{}}\n\n");
+    chunk.finish(encoding);
+    chunk.bytes().into()
+}
+
+/// The last event of a stream, and the end of its body.
+pub(super) fn goodbye(chunk: &mut Chunk, encoding: Encoding, retry_ms: u64) {
+    let body = chunk.begin();
+    let _ = write!(body, "retry: {retry_ms}\nevent: shutdown\ndata: {{\"retry_ms\":{retry_ms}}}\n\n");
+    chunk.finish(encoding);
+    if encoding == Encoding::Chunked {
+        chunk.body().extend_from_slice(LAST_CHUNK);
+    }
+}
+
+/// A number from `least` to `least + spread`, both included. Without randomness: the middle.
+pub(super) fn random_between(least: u64, spread: u64) -> u64 {
+    let random = getrandom::u64().unwrap_or(spread / 2);
+    least + spread.checked_add(1).map_or(random, |n| random % n)
+}

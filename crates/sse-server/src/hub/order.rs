@@ -1,0 +1,326 @@
+//! Publish and subscribe: one order for all events, one lock for both.
+//!
+//! A stream's place is fixed under the lock that events are added under, so nothing is lost, doubled or
+//! reordered between its replay and what comes live. The streams are written elsewhere, by *readers*:
+//! each reads on in the order, a portion at a time, and is woken when there is more. Events that a
+//! reader has not taken yet are held beyond the history's bounds, up to a backlog that makes publishers
+//! wait.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::frame::Frame;
+use super::history::{Gone, History, HistoryConfig, Ordinal, Portion, Recovered, Start};
+use super::index::{GroupId, Index};
+use super::{After, EventId, Interest};
+
+/// Told that there is something to do; must neither block nor call back.
+pub trait Wake: Send + Sync {
+    /// There is.
+    fn wake(&self);
+}
+
+/// The bounds of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubConfig {
+    /// How much history is kept.
+    pub history: HistoryConfig,
+    /// Events that a reader may be behind; beyond it publishers wait.
+    pub backlog_events_max: u64,
+    /// Bytes that a reader may be behind; beyond it publishers wait.
+    pub backlog_bytes_max: u64,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self { history: HistoryConfig::default(), backlog_events_max: 65_536, backlog_bytes_max: 64 << 20 }
+    }
+}
+
+/// The number of a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderId(usize);
+
+/// A stream's place in the hub.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// Streams with the same interest have the same group.
+    pub group: GroupId,
+    /// The interest that the group shares.
+    pub interest: Arc<Interest>,
+    /// Where the stream starts.
+    pub start: Start,
+}
+
+/// What a reader has taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    /// Where the next portion begins; everything before has been passed.
+    pub next: Ordinal,
+    /// The end of the order at this moment.
+    pub end: Ordinal,
+    /// The oldest event that a stream behind can still read.
+    pub first: Ordinal,
+    /// The id passed with this portion.
+    pub position: EventId,
+}
+
+/// History figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Events kept.
+    pub events: usize,
+    /// Bytes kept.
+    pub bytes: usize,
+    /// The oldest event kept.
+    pub oldest: Option<EventId>,
+    /// The newest event kept.
+    pub newest: Option<EventId>,
+}
+
+struct Group {
+    interest: Arc<Interest>,
+    streams: u32,
+    /// The last event counted, plus one, so that a group with two matching filters counts once.
+    counted: Ordinal,
+}
+
+struct Reader {
+    wake: Arc<dyn Wake>,
+    streams: u64,
+    next: Ordinal,
+    position: EventId,
+    /// Streams subscribed that the reader has not seen yet, and the first event that one of them needs:
+    /// held for them, or a small history could lose it on their way.
+    arriving: usize,
+    arriving_from: Ordinal,
+}
+
+struct State {
+    config: HubConfig,
+    history: History,
+    groups: Slab<Group>,
+    by_interest: HashMap<Arc<Interest>, GroupId>,
+    index: Index,
+    readers: Vec<Reader>,
+    room: Option<Arc<dyn Wake>>,
+    waiting: bool,
+}
+
+/// The one order of events; cloned handles share it.
+#[derive(Clone)]
+pub struct Hub(Arc<Mutex<State>>);
+
+impl Hub {
+    /// A hub that continues what an earlier run left.
+    #[must_use]
+    pub fn new(config: HubConfig, recovered: Recovered) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            config,
+            history: History::new(config.history, recovered),
+            groups: Slab::new(),
+            by_interest: HashMap::new(),
+            index: Index::default(),
+            readers: Vec::new(),
+            room: None,
+            waiting: false,
+        })))
+    }
+
+    /// Adds a reader, which is woken when an event comes while it has streams.
+    pub fn reader(&self, wake: Arc<dyn Wake>) -> ReaderId {
+        let mut state = self.0.lock();
+        let (next, position) = (state.history.next(), state.history.newest());
+        let (arriving, arriving_from) = (0, Ordinal::MAX);
+        state.readers.push(Reader { wake, streams: 0, next, position, arriving, arriving_from });
+        ReaderId(state.readers.len() - 1)
+    }
+
+    /// Who is woken when there is room again after [`Hub::has_room`] said no.
+    pub fn wake_on_room(&self, wake: Arc<dyn Wake>) {
+        self.0.lock().room = Some(wake);
+    }
+
+    /// Whether every reader is near enough for more events.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let mut state = self.0.lock();
+        let room = state.has_room();
+        state.waiting |= !room;
+        room
+    }
+
+    /// Adds committed events, all at once and in order, and wakes the readers. Returns the number of
+    /// open streams that match, summed over the events.
+    pub fn append(&self, frames: &[Arc<Frame>], now_ms: u64) -> u64 {
+        let mut state = self.0.lock();
+        let mut receivers = 0;
+        for frame in frames {
+            receivers += state.receivers(frame);
+            state.history.append(Arc::clone(frame));
+        }
+        state.trim(now_ms);
+        for reader in state.readers.iter().filter(|reader| reader.streams > 0) {
+            reader.wake.wake();
+        }
+        receivers
+    }
+
+    /// Subscribes a stream of this reader from just after `after`. The start and the registration
+    /// happen under the lock that events are added under.
+    pub fn subscribe(&self, reader: ReaderId, interest: Interest, after: After, now_ms: u64) -> Subscription {
+        let mut state = self.0.lock();
+        state.trim(now_ms);
+        let State { history, readers, .. } = &mut *state;
+        let reader = &mut readers[reader.0];
+        if reader.streams == 0 {
+            (reader.next, reader.position) = (history.next(), history.newest());
+        }
+        let start = history.start(after);
+        reader.streams += 1;
+        reader.arriving += 1;
+        reader.arriving_from = reader.arriving_from.min(start.next);
+        let (group, interest) = state.join(interest);
+        Subscription { group, interest, start }
+    }
+
+    /// So many subscribed streams are in the reader's hands now: what they need has been read, or they
+    /// are as slow as any other.
+    pub fn arrived(&self, reader: ReaderId, streams: usize) {
+        let reader = &mut self.0.lock().readers[reader.0];
+        reader.arriving -= streams;
+        if reader.arriving == 0 {
+            reader.arriving_from = Ordinal::MAX;
+        }
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, reader: ReaderId, group: GroupId) {
+        let mut state = self.0.lock();
+        state.readers[reader.0].streams -= 1;
+        state.leave(group);
+        state.tell_room();
+    }
+
+    /// The reader's next portion of events, into `out`.
+    pub fn take(&self, reader: ReaderId, portion: Portion, out: &mut Vec<Arc<Frame>>) -> Taken {
+        let mut state = self.0.lock();
+        let State { history, readers, .. } = &mut *state;
+        let reader = &mut readers[reader.0];
+        if reader.streams == 0 {
+            (reader.next, reader.position) = (history.next(), history.newest());
+        }
+        reader.next = history
+            .read(reader.next, Ordinal::MAX, portion, out)
+            .expect("events that a reader with streams has not taken are held");
+        if let Some(frame) = out.last() {
+            reader.position = frame.id();
+        }
+        let (next, position) = (reader.next, reader.position);
+        state.tell_room();
+        let history = &state.history;
+        Taken { next, end: history.next(), first: history.first(), position }
+    }
+
+    /// Events for a stream that is behind, from `from` but not to `until`, into `out`; returns where
+    /// to read next.
+    pub fn replay(
+        &self,
+        from: Ordinal,
+        until: Ordinal,
+        portion: Portion,
+        out: &mut Vec<Arc<Frame>>,
+    ) -> Result<Ordinal, Gone> {
+        self.0.lock().history.read(from, until, portion, out)
+    }
+
+    /// History figures.
+    #[must_use]
+    pub fn stats(&self, now_ms: u64) -> Stats {
+        let mut state = self.0.lock();
+        state.trim(now_ms);
+        let history = &state.history;
+        let (events, oldest) = (history.events(), history.oldest());
+        Stats { events, bytes: history.bytes(), oldest, newest: oldest.map(|_| history.newest()) }
+    }
+}
+
+impl State {
+    fn receivers(&mut self, frame: &Frame) -> u64 {
+        let counted = self.history.next() + 1;
+        let (groups, mut receivers) = (&mut self.groups, 0);
+        for topic in frame.topics() {
+            self.index.groups(topic, |group| {
+                let group = &mut groups[group as usize];
+                if group.counted != counted && group.interest.types().reads(frame.event()) {
+                    group.counted = counted;
+                    receivers += u64::from(group.streams);
+                }
+            });
+        }
+        receivers
+    }
+
+    fn join(&mut self, interest: Interest) -> (GroupId, Arc<Interest>) {
+        if let Some(id) = self.by_interest.get(&interest) {
+            let group = &mut self.groups[*id as usize];
+            group.streams += 1;
+            return (*id, Arc::clone(&group.interest));
+        }
+        let interest = Arc::new(interest);
+        let id = self.groups.insert(Group { interest: Arc::clone(&interest), streams: 1, counted: 0 });
+        let id = GroupId::try_from(id).expect("there are fewer groups than descriptors");
+        self.index.insert(id, interest.topics());
+        self.by_interest.insert(Arc::clone(&interest), id);
+        (id, interest)
+    }
+
+    fn leave(&mut self, id: GroupId) {
+        let group = &mut self.groups[id as usize];
+        group.streams -= 1;
+        if group.streams == 0 {
+            let group = self.groups.remove(id as usize);
+            self.index.remove(id, group.interest.topics());
+            self.by_interest.remove(&group.interest);
+        }
+    }
+
+    /// The first event that some reader with streams has not taken.
+    fn behind(&self) -> Ordinal {
+        let active = self.readers.iter().filter(|reader| reader.streams > 0);
+        active.map(|reader| reader.next).min().unwrap_or(Ordinal::MAX)
+    }
+
+    fn trim(&mut self, now_ms: u64) {
+        let next = self.history.next();
+        let arriving = self.readers.iter().map(|reader| reader.arriving_from).min();
+        let arriving = arriving.filter(|from| next.saturating_sub(*from) < self.config.backlog_events_max);
+        let held = self.behind().min(arriving.unwrap_or(Ordinal::MAX));
+        self.history.trim(now_ms, held);
+    }
+
+    fn has_room(&self) -> bool {
+        let behind = self.behind().min(self.history.next());
+        self.history.next() - behind < self.config.backlog_events_max
+            && self.history.bytes_from(behind) < self.config.backlog_bytes_max
+    }
+
+    fn tell_room(&mut self) {
+        if self.waiting && self.has_room() {
+            self.waiting = false;
+            if let Some(room) = &self.room {
+                room.wake();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}

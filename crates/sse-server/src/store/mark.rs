@@ -1,0 +1,75 @@
+//! The file with the mark that no event id of this folder has reached.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use super::StoreError;
+use crate::hub::EventId;
+
+/// `event-id.mark` in the data folder, replaced whole and durably.
+#[derive(Debug)]
+pub(super) struct Mark {
+    folder: PathBuf,
+    path: PathBuf,
+    /// One writer at a time; the highest mark written.
+    written: Mutex<EventId>,
+}
+
+impl Mark {
+    /// Opens the mark of a folder, made if it is missing, and shows that it can be written.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(folder)
+            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        let path = folder.join("event-id.mark");
+        let found = match fs::read_to_string(&path) {
+            Ok(text) => {
+                let bad =
+                    || StoreError::BadMark { path: path.clone(), found: text.chars().take(64).collect() };
+                text.trim_end().parse().map_err(|_| bad())?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => EventId::ZERO,
+            Err(source) => return Err(StoreError::ReadMark { path, source }),
+        };
+        let mark = Self { folder: folder.to_owned(), path, written: Mutex::new(found) };
+        mark.replace(found)?;
+        Ok(mark)
+    }
+
+    /// The mark now.
+    pub(super) fn get(&self) -> EventId {
+        *self.written.lock()
+    }
+
+    /// Moves the mark up; one that is high enough already stays.
+    pub(super) fn raise(&self, to: EventId) -> Result<(), StoreError> {
+        let mut written = self.written.lock();
+        if to > *written {
+            self.replace(to)?;
+            *written = to;
+        }
+        Ok(())
+    }
+
+    /// Puts the mark exactly there, down too: only when nothing will be issued any more.
+    pub(super) fn settle(&self, at: EventId) -> Result<(), StoreError> {
+        let mut written = self.written.lock();
+        self.replace(at)?;
+        *written = at;
+        Ok(())
+    }
+
+    fn replace(&self, mark: EventId) -> Result<(), StoreError> {
+        let write = || {
+            let temporary = self.path.with_extension("mark.new");
+            let mut file = File::create(&temporary)?;
+            writeln!(file, "{mark}")?;
+            file.sync_all()?;
+            fs::rename(&temporary, &self.path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| StoreError::WriteMark { path: self.path.clone(), source })
+    }
+}

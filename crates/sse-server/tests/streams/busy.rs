@@ -1,0 +1,95 @@
+//! Readers that come, go and come back while everybody publishes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use sse_server::hub::{After, EventId};
+
+use crate::hub::{event, start};
+
+fn id_of(event: &str) -> EventId {
+    event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn reader_that_joins_and_rejoins_in_busy_times_misses_and_doubles_nothing() {
+    let hub = start(|backplane, fanout| {
+        backplane.hub.history.events_max = 100_000;
+        fanout.round_events_max = 7;
+    });
+    let stop = AtomicBool::new(false);
+    let published = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let publishers: Vec<_> = (0..3)
+            .map(|publisher| {
+                let (hub, stop, published) = (&hub, &stop, &published);
+                scope.spawn(move || {
+                    let mut ids = Vec::new();
+                    while !stop.load(Ordering::Relaxed) && ids.len() < 20_000 {
+                        let batch = (0..3).map(|n| event("t", "", &format!("{publisher} {n}"))).collect();
+                        ids.extend(hub.publish(batch).ids);
+                        published.fetch_add(3, Ordering::Relaxed);
+                    }
+                    ids
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let hub = &hub;
+                scope.spawn(move || {
+                    let (mut seen, mut after) = (Vec::new(), After::Live);
+                    let mut joined = None;
+                    for round in 0..40 {
+                        let mut reader = hub.open("t", after);
+                        let at = id_of(&reader.next());
+                        joined.get_or_insert(at);
+                        if let After::Id(last) = after {
+                            assert_eq!(at, last);
+                        }
+                        for _ in 0..=round * 5 {
+                            seen.push(id_of(&reader.next()));
+                        }
+                        after = After::Id(*seen.last().unwrap());
+                    }
+                    (joined.unwrap(), seen)
+                })
+            })
+            .collect();
+        let read: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        stop.store(true, Ordering::Relaxed);
+        let mut ids: Vec<_> =
+            publishers.into_iter().flat_map(|publisher| publisher.join().unwrap()).collect();
+        ids.sort_unstable();
+        for (joined, seen) in read {
+            let from = ids.partition_point(|id| *id <= joined);
+            assert_eq!(seen, ids[from..from + seen.len()], "exactly what was published after {joined}");
+        }
+    });
+}
+
+#[test]
+fn batch_larger_than_the_history_reaches_live_readers_whole() {
+    let hub = start(|backplane, _| backplane.hub.history.events_max = 10);
+    let mut reader = hub.open("t", After::Live);
+    hub.publish((0..5000).map(|n| event("t", "", &n.to_string())).collect());
+    reader.greeting();
+    for n in 0..5000 {
+        assert_eq!(reader.data(), n.to_string());
+    }
+    assert_eq!(hub.backplane.history().events, 10);
+}
+
+#[test]
+fn many_topics_with_one_reader_each_get_their_own() {
+    let hub = start(|_, _| {});
+    let mut readers: Vec<_> = (0..300).map(|n| hub.open(&format!("job:{n}"), After::Live)).collect();
+    let mut all = hub.open("job:*", After::Live);
+    let published = hub.publish((0..300).map(|n| event(&format!("job:{n}"), "", &n.to_string())).collect());
+    assert_eq!(published.receivers, 600);
+    all.greeting();
+    for (n, reader) in readers.iter_mut().enumerate() {
+        reader.greeting();
+        assert_eq!((reader.data(), all.data()), (n.to_string(), n.to_string()));
+    }
+}

@@ -1,0 +1,41 @@
+//! What a silent stream gets.
+
+use std::time::{Duration, Instant};
+
+use sse_server::hub::After;
+
+use crate::hub::{event, interest, start};
+
+#[test]
+fn silent_stream_gets_small_heartbeats_that_move_its_position() {
+    let hub = start(|_, fanout| fanout.heartbeat_interval = Duration::from_millis(200));
+    let mut reader = hub.open("quiet", After::Live);
+    reader.greeting();
+    let greeted = Instant::now();
+    let id = hub.publish(vec![event("other", "", "not for the quiet one")]).ids[0];
+    let wire_before = reader.wire.len();
+    let beat = format!("id: {id}\nevent: heartbeat\ndata: {{}}");
+    assert_eq!(reader.next(), beat);
+    assert!(greeted.elapsed() > Duration::from_millis(180), "not before the interval is over");
+    let wire = String::from_utf8(reader.wire[wire_before..].to_vec()).unwrap();
+    assert_eq!(wire, format!("{:x}\r\n{beat}\n\n\r\n", beat.len() + 2));
+    assert!(wire.len() <= 100, "{} bytes", wire.len());
+    assert_eq!(reader.next(), beat, "and again");
+    assert!(greeted.elapsed() > Duration::from_millis(380));
+}
+
+#[test]
+fn stream_that_gets_events_gets_no_heartbeat() {
+    let hub = start(|_, fanout| fanout.heartbeat_interval = Duration::from_millis(400));
+    let mut busy = hub.open_with(interest("busy", &[], false), After::Live, false);
+    busy.greeting();
+    let end = Instant::now() + Duration::from_millis(1000);
+    let mut sent = 0;
+    while Instant::now() < end {
+        hub.publish(vec![event("busy", "", &sent.to_string())]);
+        assert_eq!(busy.data(), sent.to_string(), "an event, not a heartbeat");
+        sent += 1;
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(busy.next().contains("event: heartbeat"), "silence at last");
+}

@@ -1,0 +1,10 @@
+//! Streams on real sockets: what a reader gets, byte for byte, and what a bad reader costs the others.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod busy;
+mod drain;
+mod heartbeat;
+mod hub;
+mod opening;
+mod slow;

@@ -1,0 +1,129 @@
+//! A reader that does not read costs nobody but itself.
+
+use std::time::Duration;
+
+use sse_server::fanout::EndReason;
+use sse_server::hub::After;
+
+use crate::hub::{Running, event, eventually, start};
+
+const BIG: usize = 10_000;
+
+fn publish(hub: &Running, from: usize, to: usize) {
+    for n in from..to {
+        hub.publish(vec![event("t", "", &format!("{n} {}", "x".repeat(BIG)))]);
+    }
+}
+
+fn number(data: &str) -> usize {
+    assert_eq!(data.len() - data.find(' ').unwrap(), BIG + 1, "a whole event");
+    data.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn slow_reader_is_carried_from_the_history_and_the_fast_one_does_not_notice() {
+    let hub = start(|_, _| {});
+    for tcp in [false, true] {
+        let mut slow = if tcp { hub.open_tcp("t", After::Live) } else { hub.open("t", After::Live) };
+        let mut fast = hub.open("t", After::Live);
+        slow.greeting();
+        fast.greeting();
+        // Far more than the kernel holds for a socket.
+        for n in 0..2000 {
+            publish(&hub, n, n + 1);
+            assert_eq!(number(&fast.data()), n);
+        }
+        for n in 0..2000 {
+            assert_eq!(number(&slow.data()), n, "nothing missing, doubled or out of order");
+        }
+        publish(&hub, 2000, 2001);
+        assert_eq!((number(&slow.data()), number(&fast.data())), (2000, 2000));
+    }
+}
+
+#[test]
+fn reader_beyond_the_history_is_closed_as_slow() {
+    let hub = start(|backplane, _| backplane.hub.history.events_max = 100);
+    let mut slow = hub.open("t", After::Live);
+    let mut fast = hub.open("t", After::Live);
+    slow.greeting();
+    fast.greeting();
+    for n in 0..1000 {
+        publish(&hub, n, n + 1);
+        assert_eq!(number(&fast.data()), n);
+    }
+    let end = slow.end();
+    assert_eq!(end.reason, EndReason::Slow);
+    assert!(end.events > 0 && end.bytes > 0);
+    assert_eq!(hub.fanout.streams(), 1);
+}
+
+#[test]
+fn reader_that_takes_no_byte_is_closed_as_idle() {
+    for tcp in [false, true] {
+        let hub = start(|_, fanout| fanout.idle_timeout = Duration::from_millis(300));
+        let mut idle = if tcp { hub.open_tcp("t", After::Live) } else { hub.open("t", After::Live) };
+        idle.greeting();
+        let mut reading = hub.open("t", After::Live);
+        reading.greeting();
+        for n in 0..1000 {
+            publish(&hub, n, n + 1);
+            assert_eq!(number(&reading.data()), n);
+        }
+        assert_eq!(idle.end().reason, EndReason::Idle);
+        assert_eq!(hub.fanout.streams(), 1, "a stream with nothing to take is not idle");
+    }
+}
+
+#[test]
+fn event_in_the_kernel_that_nobody_takes_makes_a_stream_idle() {
+    let hub = start(|_, fanout| fanout.idle_timeout = Duration::from_millis(200));
+    let mut idle = hub.open("t", After::Live);
+    idle.greeting();
+    publish(&hub, 0, 1);
+    assert_eq!(idle.end().reason, EndReason::Idle);
+}
+
+#[test]
+fn slow_readers_share_the_rest_of_a_round_and_all_get_everything() {
+    let hub = start(|_, _| {});
+    let mut readers: Vec<_> = (0..20).map(|_| hub.open("t", After::Live)).collect();
+    readers.iter_mut().for_each(|reader| drop(reader.greeting()));
+    publish(&hub, 0, 200);
+    for reader in &mut readers {
+        for n in 0..200 {
+            assert_eq!(number(&reader.data()), n);
+        }
+    }
+}
+
+#[test]
+fn closed_stream_frees_its_place_at_once() {
+    let hub = start(|_, _| {});
+    for tcp in [false, true] {
+        let mut reader = if tcp { hub.open_tcp("t", After::Live) } else { hub.open("t", After::Live) };
+        reader.greeting();
+        assert_eq!(hub.limits.active(), 1);
+        let (_, ends) = std::sync::mpsc::channel();
+        let ends = std::mem::replace(&mut reader.ends, ends);
+        drop(reader);
+        let end = ends.recv_timeout(Duration::from_secs(1)).expect("within a second");
+        assert_eq!((end.reason, end.events), (EndReason::Client, 0));
+        assert_eq!(hub.limits.active(), 0);
+        eventually("the reactor has let go", || hub.fanout.streams() == 0);
+        assert_eq!(hub.publish(vec![event("t", "", "")]).receivers, 0);
+    }
+}
+
+/// A client that talks without end would otherwise fill memory, or keep its reactor busy.
+#[test]
+fn client_that_talks_after_its_request_is_read_away_and_then_closed() {
+    let hub = start(|_, fanout| fanout.input_bytes_max = 1000);
+    let mut reader = hub.open("t", After::Live);
+    reader.greeting();
+    reader.write(&[b'x'; 900]).unwrap();
+    hub.publish(vec![event("t", "", "still here")]);
+    assert_eq!(reader.data(), "still here");
+    reader.write(&[b'x'; 200]).unwrap();
+    assert_eq!(reader.end().reason, EndReason::Client);
+}
