@@ -47,6 +47,9 @@ pub struct Config {
     pub round_bytes_max: usize,
     /// Events taken from the history at once.
     pub round_events_max: usize,
+    /// Bytes that the kernel takes for one TCP client and cannot send yet; beyond it the stream waits, and
+    /// is carried from the history. (A unix socket has its own bound, `net.core.wmem_default`.)
+    pub unsent_bytes_max: u32,
     /// Bytes a client may send after its request; beyond it the stream is closed.
     pub input_bytes_max: usize,
 }
@@ -61,6 +64,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(5),
             round_bytes_max: 64 << 10,
             round_events_max: 512,
+            unsent_bytes_max: 256 << 10,
             input_bytes_max: 64 << 10,
         }
     }
@@ -135,7 +139,7 @@ impl Fanout {
     pub fn attach(&self, socket: OwnedFd, stream: NewStream) -> Result<(), AttachError> {
         let NewStream { head, chunked, interest, after, permit, connection, on_end } = stream;
         let Shared { config, backplane, counters, reactors, draining } = &*self.0;
-        prepare(&socket, config.idle_timeout)?;
+        prepare(&socket, config)?;
         let retry_ms = wire::random_between(RETRY_MS_LEAST, RETRY_MS_SPREAD);
         let load = |handle: &&Handle| handle.mailbox.streams.load(Ordering::Relaxed);
         let Handle { reader, mailbox, .. } = reactors.iter().min_by_key(load).expect("at least one runs");
@@ -212,13 +216,15 @@ const RETRY_MS_LEAST: u64 = 2000;
 const RETRY_MS_SPREAD: u64 = 2000;
 
 /// Sets what a reactor relies on: no call may block, no round may wait for the acknowledgement of the one
-/// before, and a peer that acknowledges nothing is given up in time.
-fn prepare(socket: &OwnedFd, idle_timeout: Duration) -> io::Result<()> {
+/// before, the kernel may not hoard what a slow client does not take, and a peer that acknowledges nothing
+/// is given up in time.
+fn prepare(socket: &OwnedFd, config: &Config) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
     fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    // Both are refused by unix sockets, which need neither.
+    // These are refused by unix sockets, which need none of them.
     let _ = setsockopt(socket, sockopt::TcpNoDelay, &true);
-    let timeout_ms = u32::try_from(idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let timeout_ms = u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX);
     let _ = setsockopt(socket, sockopt::TcpUserTimeout, &timeout_ms);
+    stream::bound_unsent(socket, config.unsent_bytes_max);
     Ok(())
 }

@@ -527,6 +527,9 @@ impl Reactor {
         for (slot, stream) in &mut self.streams {
             if stream.idle_ms(self.now_ms) >= timeout_ms {
                 self.ended.push((slot_of(slot), EndReason::Idle));
+            } else if stream.is_stuck() {
+                // A kernel out of memory does not report when it has some again.
+                self.ready.push_back((slot_of(slot), stream.generation));
             }
         }
         while let Some((slot, reason)) = self.ended.pop() {

@@ -204,3 +204,14 @@ fn outq(socket: &OwnedFd) -> io::Result<u64> {
     }
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
+
+/// Has the kernel refuse bytes for a TCP client beyond so many that it cannot send yet; other sockets
+/// refuse the option.
+pub(super) fn bound_unsent(socket: &OwnedFd, bytes_max: u32) {
+    let size = libc::socklen_t::try_from(size_of::<u32>()).expect("four");
+    // SAFETY: the descriptor is open, and the option reads four bytes that outlive the call.
+    unsafe {
+        let value = (&raw const bytes_max).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, value, size);
+    }
+}

@@ -9,14 +9,16 @@ use super::{Data, EventId, EventType, Interest, NewEvent, Topic};
 /// Room for the longest `id:` line, which is written when the id is known.
 const ID_ROOM: usize = "id: ".len() + EventId::TEXT_MAX + "\n".len();
 
-/// What a frame costs beside its bytes: the ring's slot, the counters, the topics' handles.
-const OVERHEAD: usize = 160;
+/// What a frame costs beside its bytes: itself, its slot in the ring, its topics' handles.
+const OVERHEAD: usize = 240;
 
 /// An event encoded, but without id: made before the order is locked.
 #[derive(Debug)]
 pub struct Draft {
-    event: NewEvent,
-    wire: Vec<u8>,
+    topics: Box<[Topic]>,
+    event: Option<EventType>,
+    data: Kept,
+    wire: Box<[u8]>,
     accepted: Instant,
 }
 
@@ -47,31 +49,33 @@ impl Draft {
     /// Encodes everything but the id. `accepted`: when the event came, for measuring.
     #[must_use]
     pub fn new(event: NewEvent, accepted: Instant) -> Self {
-        let name = event.event.as_ref().map_or("", EventType::as_str);
-        let mut wire = Vec::with_capacity(ID_ROOM + name.len() + event.data.len() + 32);
+        let NewEvent { topics, event, data } = event;
+        let name = event.as_ref().map_or("", EventType::as_str);
+        let mut wire = Vec::with_capacity(ID_ROOM + name.len() + data.len() + 32);
         wire.resize(ID_ROOM, 0);
-        push_type(&mut wire, event.event.as_ref());
-        match &event.data {
+        push_type(&mut wire, event.as_ref());
+        match &data {
             Data::Json(json) => push_line(&mut wire, json),
             Data::Text(text) => lines(text).for_each(|line| push_line(&mut wire, line)),
         }
         wire.push(b'\n');
-        Self { event, wire, accepted }
+        let at = |text: &str| wire.len() - "\n\n".len() - text.len();
+        let data = match data {
+            Data::Text(text) if text.contains(['\r', '\n']) => Kept::Lines(text.into()),
+            Data::Text(text) => Kept::OnWire { json: false, at: at(&text) },
+            Data::Json(json) => Kept::OnWire { json: true, at: at(&json) },
+        };
+        Self { topics, event, data, wire: wire.into(), accepted }
     }
 
     /// Puts the id in front.
     #[must_use]
     pub fn seal(self, id: EventId) -> Frame {
-        let Self { event: NewEvent { topics, event, data }, mut wire, accepted } = self;
+        let Self { topics, event, data, mut wire, accepted } = self;
         let line = id_line(id);
         let start = ID_ROOM - line.len();
         wire[start..ID_ROOM].copy_from_slice(&line);
-        let data = match data {
-            Data::Text(text) if text.contains(['\r', '\n']) => Kept::Lines(text.into()),
-            Data::Text(text) => Kept::OnWire { json: false, at: wire.len() - 2 - text.len() },
-            Data::Json(json) => Kept::OnWire { json: true, at: wire.len() - 2 - json.len() },
-        };
-        Frame { id, accepted, topics, event, data, wire: wire.into(), start, envelope: OnceLock::new() }
+        Frame { id, accepted, topics, event, data, wire, start, envelope: OnceLock::new() }
     }
 }
 
@@ -106,13 +110,14 @@ impl Frame {
         match &self.data {
             Kept::Lines(text) => (text, false),
             Kept::OnWire { json, at } => {
-                let bytes = &self.wire[*at..self.wire.len() - 2];
+                let bytes = &self.wire[*at..self.wire.len() - "\n\n".len()];
                 (std::str::from_utf8(bytes).expect("data was text when it was encoded"), *json)
             }
         }
     }
 
-    /// What the frame costs in memory, counted against the history's bound.
+    /// What the frame costs in memory, counted against the history's bound. The envelope is not in it:
+    /// an event that somebody reads in one costs about as much again.
     #[must_use]
     pub fn cost(&self) -> usize {
         let lines = if let Kept::Lines(text) = &self.data { text.len() } else { 0 };

@@ -211,6 +211,8 @@ pub struct RateTable<K> {
     per_second: u32,
     keys_max: usize,
     buckets: HashMap<K, RateLimit>,
+    /// Looked through at most once a second, or newcomers would make it costly.
+    swept_at: Option<Instant>,
 }
 
 impl<K: Hash + Eq> RateTable<K> {
@@ -218,7 +220,7 @@ impl<K: Hash + Eq> RateTable<K> {
     /// again are forgotten, and if there is none, newcomers are told to come back in a second.
     #[must_use]
     pub fn new(per_second: u32, keys_max: usize) -> Self {
-        Self { per_second, keys_max, buckets: HashMap::new() }
+        Self { per_second, keys_max, buckets: HashMap::new(), swept_at: None }
     }
 
     /// Takes `count` from the key's bucket, or nothing.
@@ -227,9 +229,13 @@ impl<K: Hash + Eq> RateTable<K> {
             return Ok(());
         }
         if self.buckets.len() >= self.keys_max && !self.buckets.contains_key(&key) {
-            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            let second = Duration::from_secs(1);
+            if self.swept_at.is_none_or(|at| now.saturating_duration_since(at) >= second) {
+                self.buckets.retain(|_, bucket| !bucket.is_full(now));
+                self.swept_at = Some(now);
+            }
             if self.buckets.len() >= self.keys_max {
-                return Err(TooMany::RetryAfter(Duration::from_secs(1)));
+                return Err(TooMany::RetryAfter(second));
             }
         }
         self.buckets.entry(key).or_insert_with(|| RateLimit::new(self.per_second, now)).take(count, now)
