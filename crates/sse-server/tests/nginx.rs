@@ -5,9 +5,11 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,6 +60,8 @@ struct Stack {
     nginx: Child,
     port: u16,
     seen: Arc<Mutex<Vec<Request>>>,
+    /// Connections that nginx opened to the hub.
+    opened: Arc<AtomicUsize>,
     folder: tempfile::TempDir,
 }
 
@@ -99,7 +103,8 @@ impl Stack {
             .stderr(log("error.log"))
             .spawn()
             .expect("nginx is installed (apt-get install nginx)");
-        let stack = Stack { nginx, port: settings.port, seen: Arc::default(), folder };
+        let stack =
+            Stack { nginx, port: settings.port, seen: Arc::default(), opened: Arc::default(), folder };
         stack.wait_for("nginx to listen", || TcpStream::connect((Ipv4Addr::LOCALHOST, stack.port)).is_ok());
         stack
     }
@@ -110,9 +115,10 @@ impl Stack {
     ) -> Stack {
         let stack = Stack::without_hub(change);
         let listener = UnixListener::bind(stack.folder.path().join("sse-server.sock")).unwrap();
-        let (seen, hub) = (Arc::clone(&stack.seen), Arc::new(hub));
+        let (seen, opened, hub) = (Arc::clone(&stack.seen), Arc::clone(&stack.opened), Arc::new(hub));
         thread::spawn(move || {
             for mut socket in listener.incoming().map_while(Result::ok) {
+                opened.fetch_add(1, Ordering::SeqCst);
                 let (seen, hub) = (Arc::clone(&seen), Arc::clone(&hub));
                 thread::spawn(move || {
                     let mut reader = BufReader::new(socket.try_clone().unwrap());
@@ -489,6 +495,27 @@ fn a_body_at_the_limit_arrives_whole() {
     let answer = post(160_001);
     assert_problem(&answer, 413, "Content Too Large");
     assert!(answer.1.contains("160000 bytes"), "{}", answer.1);
+}
+
+#[test]
+fn a_body_in_chunks_reaches_the_hub_complete_and_with_its_length() {
+    let stack = Stack::new();
+    let head =
+        "POST /sse/publish HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stack.raw(format!("{head}3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"));
+    let request = stack.last_seen();
+    assert_eq!(request.all("content-length"), ["7"]);
+    assert!(request.all("transfer-encoding").is_empty(), "{request:?}");
+    assert_eq!(request.body, b"abcdefg");
+}
+
+#[test]
+fn publishes_share_connections_to_the_hub() {
+    let stack = Stack::with(|s| s.workers = NonZeroUsize::new(1), |_, socket| ok(socket));
+    for _ in 0..20 {
+        assert_eq!(stack.ask("POST /sse/publish", "Content-Length: 0\r\n").1, "ok");
+    }
+    assert_eq!(stack.opened.load(Ordering::SeqCst), 1);
 }
 
 #[test]
