@@ -51,3 +51,37 @@ impl<T> Wheel<T> {
         Some(self.front_ms + bucket as u64 * self.bucket_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn entry_comes_at_most_one_bucket_late_and_never_early(
+            bucket_ms in 1_u64..50,
+            steps in prop::collection::vec((0_u64..200, prop::option::of(0_u64..300)), 1..60),
+        ) {
+            let mut wheel = Wheel::new(bucket_ms);
+            let (mut now_ms, mut waiting, mut due) = (0, Vec::new(), Vec::new());
+            for (later_ms, entry) in steps {
+                now_ms += later_ms;
+                wheel.take_due(now_ms, &mut due);
+                for at in due.drain(..) {
+                    prop_assert!(at <= now_ms, "{at} came at {now_ms}");
+                    let place = waiting.iter().position(|waits| *waits == at);
+                    prop_assert!(place.is_some(), "{at} came twice");
+                    waiting.swap_remove(place.unwrap());
+                }
+                prop_assert!(waiting.iter().all(|at| at + bucket_ms > now_ms), "{waiting:?} at {now_ms}");
+                prop_assert_eq!(wheel.next_due().is_some(), !waiting.is_empty());
+                prop_assert!(wheel.next_due().is_none_or(|at| at > now_ms));
+                if let Some(in_ms) = entry {
+                    wheel.insert(now_ms, now_ms + in_ms, now_ms + in_ms);
+                    waiting.push(now_ms + in_ms);
+                }
+            }
+        }
+    }
+}

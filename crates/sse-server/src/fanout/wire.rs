@@ -143,3 +143,53 @@ pub(super) fn random_between(least: u64, spread: u64) -> u64 {
     let random = getrandom::u64().unwrap_or(spread / 2);
     least + spread.checked_add(1).map_or(random, |n| random % n)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(encoding: Encoding, body: &str) -> String {
+        let mut chunk = Chunk::default();
+        chunk.begin().extend_from_slice(body.as_bytes());
+        chunk.finish(encoding);
+        String::from_utf8(chunk.bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn body_is_framed_in_place_and_an_empty_one_is_no_chunk() {
+        assert_eq!(framed(Encoding::Plain, "abc"), "abc");
+        assert_eq!(framed(Encoding::Chunked, "abc"), "3\r\nabc\r\n");
+        assert_eq!(framed(Encoding::Chunked, ""), "");
+        let long = "x".repeat(0x12345);
+        assert_eq!(framed(Encoding::Chunked, &long), format!("12345\r\n{long}\r\n"));
+    }
+
+    #[test]
+    fn longest_heartbeat_fits_in_100_bytes() {
+        let id = EventId { ms: 9_999_999_999_999, seq: u64::MAX };
+        let beat = heartbeat(Encoding::Chunked, id);
+        let expected = format!("42\r\nid: {id}\nevent: heartbeat\ndata: {{}}\n\n\r\n");
+        assert_eq!(std::str::from_utf8(&beat).unwrap(), expected);
+        assert!(beat.len() <= 100, "{} bytes", beat.len());
+    }
+
+    #[test]
+    fn goodbye_ends_a_chunked_body_and_a_plain_one() {
+        let mut chunk = Chunk::default();
+        let event = "retry: 1234\nevent: shutdown\ndata: {\"retry_ms\":1234}\n\n";
+        goodbye(&mut chunk, Encoding::Plain, 1234);
+        assert_eq!(chunk.bytes(), event.as_bytes());
+        goodbye(&mut chunk, Encoding::Chunked, 1234);
+        assert_eq!(chunk.bytes(), format!("{:x}\r\n{event}\r\n0\r\n\r\n", event.len()).as_bytes());
+    }
+
+    #[test]
+    fn random_numbers_stay_in_their_range_and_use_it() {
+        let numbers: Vec<_> = (0..1000).map(|_| random_between(10, 4)).collect();
+        for n in 10..=14 {
+            assert!(numbers.contains(&n), "{n} never came");
+        }
+        assert!(numbers.iter().all(|n| (10..=14).contains(n)));
+        assert_eq!(random_between(10, 0), 10);
+    }
+}

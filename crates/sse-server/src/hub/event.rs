@@ -201,3 +201,149 @@ impl NewEvent {
         &self.topics
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(ms: u64, seq: u64) -> EventId {
+        EventId { ms, seq }
+    }
+
+    #[test]
+    fn next_id_is_above_whatever_the_clock_says() {
+        let cases = [
+            (EventId::ZERO, 1000, id(1000, 0)),
+            (id(1000, 0), 1000, id(1000, 1)),
+            (id(1000, 7), 999, id(1000, 8)),
+            (id(1000, 7), 1001, id(1001, 0)),
+            (id(1000, u64::MAX), 1000, id(1001, 0)),
+            (EventId::ZERO, 0, id(0, 1)),
+        ];
+        for (last, now_ms, expected) in cases {
+            assert_eq!(last.next(now_ms), expected, "after {last} at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn nothing_lies_between_an_id_and_the_one_before() {
+        let cases = [
+            (id(5, 3), id(5, 2)),
+            (id(5, 0), id(4, u64::MAX)),
+            (id(0, 1), EventId::ZERO),
+            (EventId::ZERO, EventId::ZERO),
+        ];
+        for (at, before) in cases {
+            assert_eq!(at.before(), before);
+        }
+    }
+
+    #[test]
+    fn ids_are_two_decimal_numbers_and_nothing_else() {
+        for good in ["0-0", "1700000000000-5", "18446744073709551615-18446744073709551615"] {
+            assert_eq!(good.parse::<EventId>().unwrap().to_string(), good);
+        }
+        let bad = [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "+1-0",
+            "1-+0",
+            "1-0-0",
+            "a-0",
+            "1-0 ",
+            " 1-0",
+            "18446744073709551616-0",
+            "1-٣",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<EventId>(), Err(Invalid::EventId(text.to_owned())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn types_are_checked_and_the_servers_own_are_not_published() {
+        assert!(EventType::parse_published(&"ü".repeat(64)).is_ok(), "characters are counted, not bytes");
+        for bad in ["", "a\rb", "a\nb", "a\0b", &"x".repeat(65)] {
+            assert!(matches!(EventType::parse_published(bad), Err(Invalid::EventType(_))), "{bad:?}");
+        }
+        for own in ["connected", "heartbeat", "reset", "shutdown"] {
+            let error = EventType::parse_published(own).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("event type {own:?} is the server's own and cannot be published")
+            );
+            assert!(EventType::parse(own).is_ok(), "but may be asked for");
+        }
+    }
+
+    #[test]
+    fn json_becomes_compact_and_a_string_becomes_text() {
+        let cases = [
+            ("\"two\\nlines\"", Data::Text("two\nlines".into())),
+            (" \"\" ", Data::Text(String::new())),
+            (
+                "{ \"b\" : 1.50, \"a\" :\n[ 1e2 , \" x \\\" y \" ] }",
+                Data::Json("{\"b\":1.50,\"a\":[1e2,\" x \\\" y \"]}".into()),
+            ),
+            ("\"\\\\\"", Data::Text("\\".into())),
+            ("[\"\\\\\" , 1]", Data::Json("[\"\\\\\",1]".into())),
+            ("null", Data::Json("null".into())),
+            ("12345678901234567890123", Data::Json("12345678901234567890123".into())),
+        ];
+        for (json, expected) in cases {
+            let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
+            assert_eq!(Data::from_raw(&raw).unwrap(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn topic_named_twice_counts_once_and_message_is_no_type() {
+        let topic = |name| Topic::parse(name).unwrap();
+        let message = EventType::parse("message").unwrap();
+        let event =
+            NewEvent::new(vec![topic("a"), topic("b"), topic("a")], Some(message), Data::Text("".into()));
+        let event = event.unwrap();
+        assert_eq!((event.topics(), &event.event), (&[topic("a"), topic("b")][..], &None));
+        assert_eq!(NewEvent::new(vec![], None, Data::Text("".into())), Err(Invalid::NoTopic));
+    }
+
+    proptest! {
+        #[test]
+        fn ids_sort_as_their_order_and_survive_text(a: (u64, u64), b: (u64, u64), clock: u64) {
+            let (a, b) = (id(a.0, a.1), id(b.0, b.1));
+            prop_assert_eq!(a.to_string().parse(), Ok(a));
+            prop_assert_eq!(a < b, (a.ms, a.seq) < (b.ms, b.seq));
+            prop_assume!(a.ms < u64::MAX);
+            prop_assert!(a.next(clock) > a);
+        }
+
+        #[test]
+        fn compacting_changes_no_value(value in json()) {
+            let pretty: Box<RawValue> = serde_json::from_str(&serde_json::to_string_pretty(&value).unwrap()).unwrap();
+            let expected = match &value {
+                serde_json::Value::String(text) => Data::Text(text.clone()),
+                value => Data::Json(value.to_string()),
+            };
+            prop_assert_eq!(Data::from_raw(&pretty).unwrap(), expected);
+        }
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(Into::into),
+            "\\PC*".prop_map(Into::into),
+            any::<bool>().prop_map(Into::into)
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::Array),
+                prop::collection::btree_map("[ a\"\\\\:]{0,4}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+}

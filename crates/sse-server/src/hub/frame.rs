@@ -197,3 +197,122 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         Some(&text[..end])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::TopicFilter;
+    use proptest::prelude::*;
+
+    fn frame(topics: &[&str], event: &str, data: Data) -> Frame {
+        let topics = topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect();
+        let event = (!event.is_empty()).then(|| EventType::parse(event).unwrap());
+        Draft::new(NewEvent::new(topics, event, data).unwrap(), Instant::now())
+            .seal(EventId { ms: 7, seq: 1 })
+    }
+
+    fn text(data: &str) -> Data {
+        Data::Text(data.to_owned())
+    }
+
+    fn enveloped(frame: &Frame, filters: &[&str]) -> String {
+        let filters = filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
+        let mut out = Vec::new();
+        frame.write(&Interest::new(filters, vec![], true), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_line_end_starts_a_data_line() {
+        let cases = [
+            ("", "data: \n"),
+            ("x", "data: x\n"),
+            ("a\nb", "data: a\ndata: b\n"),
+            ("a\rb", "data: a\ndata: b\n"),
+            ("a\r\nb", "data: a\ndata: b\n"),
+            ("a\n\rb", "data: a\ndata: \ndata: b\n"),
+            ("a\n", "data: a\ndata: \n"),
+            ("\r\n", "data: \ndata: \n"),
+            (" x:y", "data:  x:y\n"),
+        ];
+        for (data, lines) in cases {
+            let frame = frame(&["a"], "", text(data));
+            assert_eq!(String::from_utf8_lossy(frame.wire()), format!("id: 7-1\n{lines}\n"), "{data:?}");
+            assert_eq!(frame.data(), (data, false));
+        }
+    }
+
+    /// The attack: data or type that forges a field of its own.
+    #[test]
+    fn data_cannot_forge_a_field() {
+        let frame = frame(&["a"], "note", text("x\rid: 9-9\r\revent: shutdown"));
+        let expected = "id: 7-1\nevent: note\ndata: x\ndata: id: 9-9\ndata: \ndata: event: shutdown\n\n";
+        assert_eq!(String::from_utf8_lossy(frame.wire()), expected);
+        assert!(EventType::parse("x\rid: 9-9").is_err());
+    }
+
+    #[test]
+    fn envelope_names_the_topics_and_carries_json() {
+        let cases = [
+            (
+                frame(&["a"], "", text("1\r\n\"2\"")),
+                "id: 7-1\ndata: {\"topics\":[\"a\"],\"data\":\"1\\r\\n\\\"2\\\"\"}\n\n",
+            ),
+            (
+                frame(&["a", "b:1"], "note", Data::Json("{\"x\":1}".into())),
+                "id: 7-1\nevent: note\ndata: {\"topics\":[\"a\",\"b:1\"],\"data\":{\"x\":1}}\n\n",
+            ),
+        ];
+        for (frame, expected) in cases {
+            assert_eq!(enveloped(&frame, &["*"]), expected);
+            assert_eq!(enveloped(&frame, &["a"]), expected, "the same for everybody");
+        }
+    }
+
+    /// The attack: a reader of everything learns session names from the envelopes of public events.
+    #[test]
+    fn envelope_shows_private_topics_to_their_own_readers_only() {
+        let frame = frame(&["a", "session:x", "session:y"], "", text(""));
+        let topics = |filters: &[&str]| {
+            let out = enveloped(&frame, filters);
+            out.split(['[', ']']).nth(1).unwrap().to_owned()
+        };
+        assert_eq!(topics(&["*"]), "\"a\"");
+        assert_eq!(topics(&["session:x"]), "\"a\",\"session:x\"");
+    }
+
+    #[test]
+    fn longest_id_has_room() {
+        let id = EventId { ms: u64::MAX, seq: u64::MAX };
+        let event = NewEvent::new(vec![Topic::parse("a").unwrap()], None, text("x")).unwrap();
+        let frame = Draft::new(event, Instant::now()).seal(id);
+        assert_eq!(String::from_utf8_lossy(frame.wire()), format!("id: {id}\ndata: x\n\n"));
+    }
+
+    /// A browser's parser for one event (WHATWG HTML 9.2.6), without anything of ours.
+    fn parsed(wire: &str) -> (String, String) {
+        let (mut event, mut data) = (String::new(), String::new());
+        for line in wire.replace("\r\n", "\n").replace('\r', "\n").split('\n') {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => event = value.to_owned(),
+                "data" => data += &format!("{value}\n"),
+                _ => {}
+            }
+        }
+        data.pop();
+        (event, data)
+    }
+
+    proptest! {
+        #[test]
+        fn browser_reads_back_what_was_published(data in "([a-z :\r\n]|\\PC){0,40}", event in "[^\r\n\0]{1,64}") {
+            let frame = frame(&["a"], &event, text(&data));
+            let lines = data.replace("\r\n", "\n").replace('\r', "\n");
+            let event = if event == "message" { String::new() } else { event };
+            prop_assert_eq!(parsed(std::str::from_utf8(frame.wire()).unwrap()), (event, lines));
+            prop_assert_eq!(frame.data(), (&*data, false));
+        }
+    }
+}

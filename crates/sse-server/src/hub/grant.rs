@@ -52,3 +52,39 @@ impl Grant {
         Ok(allowed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(names: &[&str]) -> Vec<TopicFilter> {
+        names.iter().map(|name| TopicFilter::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn star_asks_for_whatever_the_caller_may_read() {
+        type Case =
+            (&'static [&'static str], &'static [&'static str], Result<&'static [&'static str], &'static str>);
+        let cases: [Case; 7] = [
+            (&["*"], &["*"], Ok(&["*"])),
+            (&["*"], &["job:*", "a"], Ok(&["job:*", "a"])),
+            (&["job:*", "a"], &["*"], Ok(&["job:*", "a"])),
+            (&["job:*"], &["job:4*", "job:7"], Ok(&["job:4*", "job:7"])),
+            (&["job:*"], &["job:7", "b"], Err("b")),
+            (&["job:4*"], &["job:*"], Err("job:*")),
+            (&[], &["*"], Ok(&[])),
+        ];
+        for (granted, asked, expected) in cases {
+            let narrowed = Grant::anonymous(filters(granted)).narrow(&filters(asked));
+            let expected = expected.map(filters).map_err(|filter| TopicFilter::parse(filter).unwrap());
+            assert_eq!(narrowed, expected, "{granted:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn publisher_names_every_topic_and_a_stranger_none() {
+        let topic = Topic::parse("session:abc").unwrap();
+        assert!(Grant::publisher("token").may_publish(&topic));
+        assert!(!Grant::anonymous(filters(&["*"])).may_publish(&topic));
+    }
+}

@@ -260,3 +260,190 @@ impl History {
         usize::try_from(ordinal.checked_sub(self.first)?).ok().and_then(|n| self.ring.get(n))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Data, Draft, NewEvent, Topic};
+    use proptest::prelude::*;
+    use std::time::Instant;
+
+    fn frame(id: EventId, bytes: usize) -> Arc<Frame> {
+        let topic = Topic::parse("t").unwrap();
+        let event = NewEvent::new(vec![topic], None, Data::Text("x".repeat(bytes))).unwrap();
+        Arc::new(Draft::new(event, Instant::now()).seal(id))
+    }
+
+    fn id(ms: u64) -> EventId {
+        EventId { ms, seq: 0 }
+    }
+
+    fn read(
+        history: &History,
+        from: Ordinal,
+        until: Ordinal,
+        portion: Portion,
+    ) -> Result<(Vec<u64>, Ordinal), Gone> {
+        let mut out = Vec::new();
+        let next = history.read(from, until, portion, &mut out)?;
+        Ok((out.iter().map(|frame| frame.id().ms).collect(), next))
+    }
+
+    const ALL: Portion = Portion { events_max: usize::MAX, bytes_max: usize::MAX };
+
+    #[test]
+    fn each_bound_lets_the_oldest_go() {
+        let cost = frame(id(1), 100).cost();
+        let unlimited = HistoryConfig { events_max: 0, bytes_max: 0, age_max_ms: 0 };
+        let cases = [
+            (unlimited, 10),
+            (HistoryConfig { events_max: 3, ..unlimited }, 3),
+            (HistoryConfig { bytes_max: cost * 4, ..unlimited }, 4),
+            (HistoryConfig { bytes_max: cost * 4 - 1, ..unlimited }, 3),
+            (HistoryConfig { bytes_max: 1, ..unlimited }, 0),
+            (HistoryConfig { age_max_ms: 5, ..unlimited }, 6),
+        ];
+        for (config, kept) in cases {
+            let mut history = History::new(config, Recovered::default());
+            (1..=10).for_each(|ms| history.append(frame(id(ms), 100)));
+            history.trim(10, Ordinal::MAX);
+            assert_eq!((history.events(), history.bytes()), (kept, kept * cost), "{config:?}");
+            let oldest = (kept > 0).then(|| id(11 - kept as u64));
+            assert_eq!((history.oldest(), history.newest()), (oldest, id(10)), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn reader_behind_holds_what_replays_may_not_use_any_more() {
+        let config = HistoryConfig { events_max: 2, ..HistoryConfig::default() };
+        let mut history = History::new(config, Recovered::default());
+        (1..=10).for_each(|ms| history.append(frame(id(ms), 1)));
+        history.trim(10, 3);
+        assert_eq!((history.first(), history.events()), (3, 2));
+        assert_eq!(read(&history, 3, 6, ALL), Ok((vec![4, 5, 6], 6)));
+        assert_eq!(read(&history, 2, 6, ALL), Err(Gone));
+        assert_eq!(history.start(After::Earliest).next, 8);
+        assert_eq!(history.start(After::Id(id(5))).reset.unwrap().reason, ResetReason::HistoryTruncated);
+        assert_eq!(history.bytes_from(3), 7 * frame(id(1), 1).cost() as u64);
+        history.trim(10, Ordinal::MAX);
+        assert_eq!(history.first(), 8);
+        assert_eq!(history.bytes_from(8), 2 * frame(id(1), 1).cost() as u64);
+    }
+
+    #[test]
+    fn portions_are_bounded_but_never_empty() {
+        let mut history = History::new(HistoryConfig::default(), Recovered::default());
+        (1..=4).for_each(|ms| history.append(frame(id(ms), 100)));
+        let bytes = frame(id(1), 100).wire().len();
+        let cases = [
+            ((1, 1), 1),
+            ((2, usize::MAX), 2),
+            ((9, 1), 1),
+            ((9, bytes * 3), 3),
+            ((9, bytes * 3 - 1), 2),
+            ((0, 0), 1),
+        ];
+        for ((events_max, bytes_max), next) in cases {
+            let portion = Portion { events_max, bytes_max };
+            assert_eq!(read(&history, 0, Ordinal::MAX, portion).unwrap().1, next, "{portion:?}");
+        }
+        assert_eq!(read(&history, 4, Ordinal::MAX, ALL), Ok((vec![], 4)));
+    }
+
+    /// A memory history after a restart knows only the mark: everything up to it may have been there.
+    #[test]
+    fn restarted_history_trusts_no_older_position() {
+        let mark = id(100);
+        let recovered = Recovered { newest: mark, floor: mark, frames: vec![] };
+        let mut history = History::new(HistoryConfig::default(), recovered);
+        let reason = |history: &History, after| history.start(after).reset.map(|reset| reset.reason);
+        let cases = [
+            (After::Live, mark, None),
+            (After::Earliest, mark, None),
+            (After::Id(id(99)), id(99), Some(ResetReason::HistoryTruncated)),
+            (After::Id(EventId::ZERO), EventId::ZERO, Some(ResetReason::HistoryTruncated)),
+            (After::Id(mark), mark, None),
+            (After::Id(id(101)), mark, Some(ResetReason::UnknownId)),
+            (After::Malformed, mark, Some(ResetReason::UnknownId)),
+        ];
+        for (after, position, reset) in cases {
+            assert_eq!(history.start(after).position, position, "{after:?}");
+            assert_eq!(reason(&history, after), reset, "{after:?}");
+        }
+        history.append(frame(id(101), 1));
+        assert_eq!(history.start(After::Id(mark)), Start { position: mark, next: 0, reset: None });
+        assert_eq!(reason(&history, After::Id(id(99))), Some(ResetReason::HistoryTruncated));
+        assert_eq!(history.start(After::Earliest).position, id(101).before());
+    }
+
+    #[test]
+    fn history_that_was_recovered_goes_on() {
+        let frames = vec![frame(id(5), 1), frame(id(6), 1)];
+        let history =
+            History::new(HistoryConfig::default(), Recovered { newest: id(9), floor: id(4), frames });
+        assert_eq!((history.newest(), history.oldest(), history.events()), (id(9), Some(id(5)), 2));
+        assert_eq!(history.start(After::Id(id(5))).next, 1);
+        assert_eq!(history.start(After::Id(id(8))), Start { position: id(8), next: 2, reset: None });
+        assert_eq!(history.start(After::Id(id(3))).reset.unwrap().reason, ResetReason::HistoryTruncated);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Append { later_ms: u64, bytes: usize },
+        Trim { later_ms: u64 },
+        Start(u64),
+    }
+
+    proptest! {
+        /// Against a model that keeps everything and cuts by looking at all of it.
+        #[test]
+        fn replay_gives_exactly_what_the_bounds_kept_after_the_id(
+            (events_max, bytes_max, age_max_ms) in (0_usize..8, prop_oneof![Just(0), 200_usize..3000], 0_u64..50),
+            steps in prop::collection::vec(prop_oneof![
+                4 => (1_u64..10, 0_usize..300).prop_map(|(later_ms, bytes)| Step::Append { later_ms, bytes }),
+                1 => (0_u64..30).prop_map(|later_ms| Step::Trim { later_ms }),
+                2 => (0_u64..300).prop_map(Step::Start),
+            ], 1..80),
+        ) {
+            let config = HistoryConfig { events_max, bytes_max, age_max_ms };
+            let mut history = History::new(config, Recovered::default());
+            let mut now_ms = 0;
+            let (mut all, mut gone): (Vec<Arc<Frame>>, usize) = (vec![], 0);
+            for step in steps {
+                match step {
+                    Step::Append { later_ms, bytes } => {
+                        now_ms += later_ms;
+                        all.push(frame(id(now_ms), bytes));
+                        history.append(Arc::clone(&all[all.len() - 1]));
+                    }
+                    Step::Trim { later_ms } => now_ms += later_ms,
+                    Step::Start(ms) => {
+                        let start = history.start(After::Id(id(ms)));
+                        let newest = all.last().map_or(0, |frame| frame.id().ms);
+                        let lost = all[..gone].iter().any(|frame| frame.id().ms > ms);
+                        let (reason, expected) = match () {
+                            () if ms > newest => (Some(ResetReason::UnknownId), vec![]),
+                            () => (
+                                lost.then_some(ResetReason::HistoryTruncated),
+                                all[gone..].iter().map(|frame| frame.id().ms).filter(|at| *at > ms).collect(),
+                            ),
+                        };
+                        prop_assert_eq!(start.reset.map(|reset| reset.reason), reason);
+                        prop_assert_eq!(read(&history, start.next, Ordinal::MAX, ALL), Ok((expected, all.len() as u64)));
+                    }
+                }
+                history.trim(now_ms, Ordinal::MAX);
+                let allowed = |gone: usize| {
+                    let kept = &all[gone..];
+                    let bytes: usize = kept.iter().map(|frame| frame.cost()).sum();
+                    (events_max == 0 || kept.len() <= events_max)
+                        && (bytes_max == 0 || bytes <= bytes_max)
+                        && kept.iter().all(|frame| age_max_ms == 0 || now_ms - frame.id().ms <= age_max_ms)
+                };
+                gone = (gone..=all.len()).find(|gone| allowed(*gone)).unwrap();
+                prop_assert_eq!(history.events(), all.len() - gone);
+                prop_assert_eq!(history.oldest(), all.get(gone).map(|frame| frame.id()));
+            }
+        }
+    }
+}

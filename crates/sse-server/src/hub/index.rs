@@ -86,3 +86,50 @@ fn leaves_none(groups: Option<&mut Vec<GroupId>>, group: GroupId) -> bool {
         groups.is_empty()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The index finds what asking every group would find, whatever came and went before.
+        #[test]
+        fn index_finds_exactly_the_groups_whose_filters_read_the_topic(
+            groups in prop::collection::vec(prop::collection::vec("(a|ab|s|session:|session:a){0,1}[ab]{0,2}[*]?", 1..4), 1..20),
+            gone in prop::collection::vec(any::<bool>(), 20),
+            topic in "(session:)?[ab]{1,3}",
+        ) {
+            let groups: Vec<Vec<TopicFilter>> = groups
+                .into_iter()
+                .map(|group| group.iter().filter_map(|text| TopicFilter::parse(text).ok()).collect())
+                .collect();
+            let topic = Topic::parse(&topic).unwrap();
+            let mut index = Index::default();
+            for (n, filters) in groups.iter().enumerate() {
+                index.insert(u32::try_from(n).unwrap(), filters);
+            }
+            for (n, filters) in groups.iter().enumerate().filter(|(n, _)| gone[*n]) {
+                index.remove(u32::try_from(n).unwrap(), filters);
+            }
+            let mut found = Vec::new();
+            index.groups(&topic, |group| found.push(group as usize));
+            found.sort_unstable();
+            found.dedup();
+            let reads = |n: &usize| !gone[*n] && groups[*n].iter().any(|filter| filter.reads(&topic));
+            prop_assert_eq!(found, (0..groups.len()).filter(reads).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn index_without_groups_holds_nothing() {
+        let mut index = Index::default();
+        let filters = ["a", "a*", "*", "b*"].map(|text| TopicFilter::parse(text).unwrap());
+        index.insert(1, &filters);
+        index.insert(2, &filters[1..]);
+        assert_eq!(index.lengths, [(0, 1), (1, 2)]);
+        index.remove(1, &filters);
+        index.remove(2, &filters[1..]);
+        assert!(index.exact.is_empty() && index.prefixes.is_empty() && index.lengths.is_empty());
+    }
+}

@@ -241,3 +241,90 @@ impl<K: Hash + Eq> RateTable<K> {
         self.buckets.entry(key).or_insert_with(|| RateLimit::new(self.per_second, now)).take(count, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn limits(connections_max: usize, connections_per_ip_max: usize) -> ConnectionLimits {
+        ConnectionLimits::new(ConnectionConfig { connections_max, connections_per_ip_max })
+    }
+
+    #[test]
+    fn address_is_refused_before_the_pool_and_a_dropped_permit_frees_both() {
+        let limits = limits(3, 2);
+        let (a, b) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        let mut held = vec![limits.admit(a).unwrap(), limits.admit(a).unwrap(), limits.admit(b).unwrap()];
+        assert_eq!(limits.admit(a).unwrap_err(), Refusal::PerIp { active: 2, max: 2 });
+        assert_eq!(limits.admit(b).unwrap_err(), Refusal::PoolFull { active: 3, max: 3 });
+        assert_eq!((limits.active(), limits.addresses()), (3, 2));
+        held.remove(0);
+        assert!(limits.admit(a).is_ok());
+        held.clear();
+        assert_eq!((limits.active(), limits.addresses(), limits.peak()), (0, 0, 3));
+    }
+
+    #[test]
+    fn zero_is_unlimited() {
+        let limits = limits(0, 0);
+        let held: Vec<_> = (0..1000).map(|_| limits.admit(ip("10.0.0.1")).unwrap()).collect();
+        assert_eq!(limits.active(), held.len());
+    }
+
+    /// The attack: one host has 2^64 IPv6 addresses, or writes its IPv4 address in IPv6.
+    #[test]
+    fn ipv6_counts_by_64_and_mapped_ipv4_as_itself() {
+        let cases = [
+            ("2001:db8::1", "2001:db8::ffff:1", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+        ];
+        for (a, b, same) in cases {
+            assert_eq!(counted_as(ip(a)) == counted_as(ip(b)), same, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn bucket_gives_twice_its_rate_at_once_and_then_its_rate() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let wait = |ms| Err(TooMany::RetryAfter(Duration::from_millis(ms)));
+        let mut limit = RateLimit::new(10, start);
+        let cases = [
+            (0, 21, Err(TooMany::AboveBurst(20))),
+            (0, 20, Ok(())),
+            (0, 1, wait(100)),
+            (50, 1, wait(50)),
+            (100, 1, Ok(())),
+            (90, 1, wait(100)),
+            (600, 5, Ok(())),
+            (600, 10, wait(1000)),
+            (9000, 20, Ok(())),
+            (9000, 1, wait(100)),
+        ];
+        for (ms, count, expected) in cases {
+            assert_eq!(limit.take(count, at(ms)), expected, "{count} at {ms} ms");
+        }
+        assert_eq!(RateLimit::new(0, start).take(u32::MAX, start), Ok(()));
+    }
+
+    /// The attack: each request comes with another key, so that the table of buckets fills memory.
+    #[test]
+    fn table_forgets_full_buckets_and_never_grows_beyond_its_bound() {
+        let start = Instant::now();
+        let mut table = RateTable::new(1, 100);
+        for key in 0..100 {
+            assert_eq!(table.take(key, 1, start), Ok(()));
+        }
+        let refused = Err(TooMany::RetryAfter(Duration::from_secs(1)));
+        assert_eq!(table.take(100, 1, start), refused, "nobody's spent bucket is forgotten");
+        assert_eq!(table.take(5, 2, start), refused, "who is known is served from its bucket");
+        assert_eq!(table.take(100, 1, start + Duration::from_secs(2)), Ok(()));
+        assert_eq!(table.buckets.len(), 1);
+    }
+}

@@ -238,6 +238,12 @@ impl Hub {
         self.0.lock().history.read(from, until, portion, out)
     }
 
+    /// The highest id ever issued that a stream may have seen.
+    #[must_use]
+    pub fn newest(&self) -> EventId {
+        self.0.lock().history.newest()
+    }
+
     /// History figures.
     #[must_use]
     pub fn stats(&self, now_ms: u64) -> Stats {
@@ -322,5 +328,128 @@ impl State {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Data, Draft, EventType, NewEvent, Topic, TopicFilter};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn interest(filters: &[&str], types: &[&str]) -> Interest {
+        let types = types.iter().map(|event| EventType::parse(event).unwrap()).collect();
+        Interest::new(filters.iter().map(|text| TopicFilter::parse(text).unwrap()).collect(), types, false)
+    }
+
+    fn frames(ms: std::ops::RangeInclusive<u64>, topics: &[&str]) -> Vec<Arc<Frame>> {
+        let topics: Vec<_> = topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect();
+        let draft = || {
+            Draft::new(NewEvent::new(topics.clone(), None, Data::Text("x".into())).unwrap(), Instant::now())
+        };
+        ms.map(|ms| Arc::new(draft().seal(EventId { ms, seq: 0 }))).collect()
+    }
+
+    const PORTION: Portion = Portion { events_max: 100, bytes_max: 1 << 20 };
+
+    fn take(hub: &Hub, reader: ReaderId) -> (Vec<u64>, Taken) {
+        let mut out = Vec::new();
+        let taken = hub.take(reader, PORTION, &mut out);
+        (out.iter().map(|frame| frame.id().ms).collect(), taken)
+    }
+
+    #[test]
+    fn receivers_are_the_open_streams_that_match_each_once() {
+        let hub = Hub::new(HubConfig::default(), Recovered::default());
+        let readers = [hub.reader(Arc::new(Bell::default())), hub.reader(Arc::new(Bell::default()))];
+        let mut open = Vec::new();
+        for (reader, filters, types) in [
+            (0, &["a"][..], &[][..]),
+            (1, &["a"], &[]),
+            (0, &["a", "b"], &[]),
+            (0, &["*"], &["message"]),
+            (1, &["*"], &["other"]),
+            (1, &["c"], &[]),
+        ] {
+            let subscription = hub.subscribe(readers[reader], interest(filters, types), After::Live, 0);
+            open.push((readers[reader], subscription.group));
+        }
+        assert_eq!(open[0].1, open[1].1, "equal interests are one group");
+        assert_eq!(hub.append(&frames(1..=1, &["a", "b"]), 1), 4);
+        assert_eq!(hub.append(&frames(2..=3, &["b"]), 1), 4, "summed over the events");
+        for (reader, group) in open {
+            hub.unsubscribe(reader, group);
+        }
+        assert_eq!(hub.append(&frames(4..=4, &["a"]), 1), 0);
+    }
+
+    #[test]
+    fn reader_without_streams_is_not_woken_and_holds_nothing() {
+        let config = HistoryConfig { events_max: 1, ..HistoryConfig::default() };
+        let hub = Hub::new(HubConfig { history: config, ..HubConfig::default() }, Recovered::default());
+        let bell = Arc::new(Bell::default());
+        let reader = hub.reader(Arc::clone(&bell) as Arc<dyn Wake>);
+        hub.append(&frames(1..=5, &["a"]), 0);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 0);
+        assert_eq!(hub.0.lock().history.first(), 4);
+        let group = hub.subscribe(reader, interest(&["a"], &[]), After::Live, 0).group;
+        hub.append(&frames(6..=9, &["a"]), 0);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+        let (taken, at) = take(&hub, reader);
+        assert_eq!(
+            (taken, at.next, at.position.ms),
+            (vec![6, 7, 8, 9], 9, 9),
+            "held for it, beyond the bound"
+        );
+        hub.unsubscribe(reader, group);
+        hub.append(&frames(10..=20, &["a"]), 0);
+        let (taken, at) = take(&hub, reader);
+        assert_eq!((taken, at.next, at.position.ms), (vec![], 20, 20));
+    }
+
+    #[test]
+    fn replay_that_has_begun_is_not_overtaken_by_a_small_history() {
+        let config = HistoryConfig { events_max: 2, ..HistoryConfig::default() };
+        let hub = Hub::new(HubConfig { history: config, ..HubConfig::default() }, Recovered::default());
+        let reader = hub.reader(Arc::new(Bell::default()));
+        hub.append(&frames(1..=4, &["a"]), 0);
+        let start = hub.subscribe(reader, interest(&["a"], &[]), After::Earliest, 0).start;
+        hub.append(&frames(5..=20, &["a"]), 0);
+        let (_, taken) = take(&hub, reader);
+        hub.append(&frames(21..=30, &["a"]), 0);
+        let mut out = Vec::new();
+        assert_eq!(hub.replay(start.next, taken.next, PORTION, &mut out), Ok(taken.next));
+        assert_eq!(out.len(), 18, "3 and 4 were kept, 5 to 20 came since");
+        hub.arrived(reader, 1);
+        take(&hub, reader);
+        hub.append(&frames(31..=31, &["a"]), 0);
+        assert_eq!(hub.replay(start.next, taken.next, PORTION, &mut out), Err(Gone));
+    }
+
+    #[test]
+    fn publishers_wait_for_a_reader_that_is_far_behind() {
+        let hub =
+            Hub::new(HubConfig { backlog_events_max: 10, ..HubConfig::default() }, Recovered::default());
+        let room = Arc::new(Bell::default());
+        hub.wake_on_room(Arc::clone(&room) as Arc<dyn Wake>);
+        let reader = hub.reader(Arc::new(Bell::default()));
+        hub.append(&frames(1..=20, &["a"]), 0);
+        assert!(hub.has_room(), "nobody is behind");
+        hub.subscribe(reader, interest(&["a"], &[]), After::Live, 0);
+        hub.append(&frames(21..=30, &["a"]), 0);
+        assert!(!hub.has_room());
+        take(&hub, reader);
+        assert!(hub.has_room());
+        assert_eq!(room.0.load(Ordering::Relaxed), 1);
     }
 }

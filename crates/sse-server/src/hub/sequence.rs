@@ -76,3 +76,62 @@ impl Sequence {
         EventId { ms: ms.saturating_add(self.step_ms), seq: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(ms: u64, seq: u64) -> EventId {
+        EventId { ms, seq }
+    }
+
+    #[test]
+    fn ids_wait_for_the_mark_and_the_mark_is_moved_early() {
+        let mut sequence = Sequence::new(id(500, 3), 100);
+        assert_eq!(sequence.issue(2, 1000), Err(NotIssued::Reserve(id(1100, 0))));
+        assert_eq!(sequence.last(), id(500, 3), "nothing was issued");
+        sequence.reserved(id(1100, 0));
+        assert_eq!(sequence.issue(2, 1000), Ok(vec![id(1000, 0), id(1000, 1)]));
+        assert_eq!(sequence.refill(), None);
+        assert_eq!(sequence.issue(1, 1050), Ok(vec![id(1050, 0)]));
+        assert_eq!(sequence.refill(), Some(id(1150, 0)));
+        assert_eq!(sequence.issue(1, 900), Ok(vec![id(1050, 1)]), "the clock went back");
+        assert_eq!(sequence.close(), id(1050, 1));
+        assert_eq!(sequence.issue(1, 1060), Err(NotIssued::Closed));
+    }
+
+    proptest! {
+        /// Whatever the clock does and whenever it is killed: the mark is above every id issued.
+        #[test]
+        fn ids_rise_for_ever_across_clocks_and_restarts(
+            steps in prop::collection::vec((0_u64..5000, 1_usize..20, prop::bool::weighted(0.1), any::<bool>()), 1..200)
+        ) {
+            let (mut mark, mut last) = (EventId::ZERO, EventId::ZERO);
+            let mut sequence = Sequence::new(mark, 100);
+            for (clock, count, restart, clean) in steps {
+                if restart {
+                    if clean {
+                        mark = sequence.close();
+                    }
+                    sequence = Sequence::new(mark, 100);
+                }
+                let ids = loop {
+                    match sequence.issue(count, clock) {
+                        Ok(ids) => break ids,
+                        Err(NotIssued::Reserve(to)) => {
+                            mark = mark.max(to);
+                            sequence.reserved(to);
+                        }
+                        Err(NotIssued::Closed) => unreachable!("a new sequence is open"),
+                    }
+                };
+                prop_assert_eq!(ids.len(), count);
+                for id in ids {
+                    prop_assert!(id > last && id < mark, "{} < {} < {}", last, id, mark);
+                    last = id;
+                }
+            }
+        }
+    }
+}

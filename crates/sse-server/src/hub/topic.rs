@@ -235,3 +235,113 @@ impl Hash for Interest {
         self.envelope.hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text).unwrap()
+    }
+
+    fn topic(text: &str) -> Topic {
+        Topic::parse(text).unwrap()
+    }
+
+    fn interest(topics: &[&str], types: &[&str]) -> Interest {
+        let types = types.iter().map(|event| EventType::parse(event).unwrap()).collect();
+        Interest::new(topics.iter().map(|text| filter(text)).collect(), types, false)
+    }
+
+    #[test]
+    fn topics_have_1_to_128_plain_characters() {
+        for good in ["a", "job:42", "A-Z_a.z/0-9:", &"x".repeat(128)] {
+            assert_eq!(Topic::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "a*", "*", "ü", "a,b", "a\n", "a\"", &"x".repeat(129)] {
+            assert!(Topic::parse(bad).is_err(), "{bad:?}");
+        }
+        let error = Topic::parse("a b").unwrap_err().to_string();
+        assert_eq!(error, "topic \"a b\" is not 1 to 128 characters of A-Z a-z 0-9 _ . : / -");
+    }
+
+    #[test]
+    fn filters_are_topics_prefixes_or_everything() {
+        for good in ["*", "a*", "job:*", "job:42"] {
+            assert_eq!(filter(good).to_string(), good);
+        }
+        for bad in ["", "**", "a*b", "*a", "a b*", "ü*"] {
+            assert!(TopicFilter::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// The attack: a stranger reads everybody's session topics with a wide filter.
+    #[test]
+    fn no_filter_with_a_star_reads_a_session_topic() {
+        let private = topic("session:abc");
+        for wide in ["*", "s*", "session:*", "session:a*", "session:abc*"] {
+            assert!(!filter(wide).reads(&private), "{wide}");
+            assert!(!interest(&[wide], &[]).reads(std::slice::from_ref(&private), None), "{wide}");
+        }
+        assert!(filter("session:abc").reads(&private));
+        assert!(filter("*").names(&private), "but it can be published to");
+        assert!(filter("*").reads(&topic("sessions")));
+        let both = [private, topic("open")];
+        assert!(interest(&["*"], &[]).reads(&both, None), "an event that is public too is read as that");
+    }
+
+    #[test]
+    fn filters_read_what_begins_like_them() {
+        let cases = [
+            ("*", "a", true),
+            ("job:*", "job:42", true),
+            ("job:*", "job:", true),
+            ("job:*", "job", false),
+            ("job:4*", "job:42", true),
+            ("job:42", "job:42", true),
+            ("job:42", "job:421", false),
+        ];
+        for (wide, name, reads) in cases {
+            assert_eq!(filter(wide).reads(&topic(name)), reads, "{wide} {name}");
+        }
+    }
+
+    #[test]
+    fn type_filter_knows_untyped_events_as_message() {
+        let progress = EventType::parse("progress").unwrap();
+        let cases = [
+            (&[][..], None, true),
+            (&[], Some(&progress), true),
+            (&["message"], None, true),
+            (&["message"], Some(&progress), false),
+            (&["progress"], None, false),
+            (&["other", "progress"], Some(&progress), true),
+        ];
+        for (types, event, reads) in cases {
+            assert_eq!(interest(&["*"], types).reads(&[topic("a")], event), reads, "{types:?} {event:?}");
+        }
+    }
+
+    #[test]
+    fn interests_that_mean_the_same_are_equal() {
+        let hash = |interest: &Interest| {
+            use std::hash::BuildHasher;
+            std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(interest)
+        };
+        let cases: [(&[&str], &[&str], bool); 6] = [
+            (&["a", "b"], &["b", "a", "a"], true),
+            (&["job:*", "job:42"], &["job:*"], true),
+            (&["job:42", "*"], &["*"], true),
+            (&["*", "session:x"], &["*"], false),
+            (&["session:*", "*"], &["*"], true),
+            (&["a"], &["b"], false),
+        ];
+        for (left, right, equal) in cases {
+            let (left, right) = (interest(left, &["x", "y"]), interest(right, &["y", "x", "y"]));
+            assert_eq!(left == right, equal, "{left:?} {right:?}");
+            assert_eq!(hash(&left) == hash(&right), equal);
+        }
+        assert_ne!(interest(&["a"], &[]), interest(&["a"], &["x"]));
+        assert_eq!(interest(&["b", "a", "*"], &[]).asked_topics(), [filter("b"), filter("a"), filter("*")]);
+    }
+}

@@ -73,3 +73,46 @@ impl Mark {
         write().map_err(|source| StoreError::WriteMark { path: self.path.clone(), source })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn id(ms: u64, seq: u64) -> EventId {
+        EventId { ms, seq }
+    }
+
+    #[test]
+    fn mark_outlives_its_process() {
+        let data = TempDir::new().unwrap();
+        let folder = data.path().join("made/when/missing");
+        let mark = Mark::open(&folder).unwrap();
+        assert_eq!(mark.get(), EventId::ZERO);
+        mark.raise(id(100, 0)).unwrap();
+        mark.raise(id(50, 0)).unwrap();
+        assert_eq!(Mark::open(&folder).unwrap().get(), id(100, 0), "it never goes down while ids are issued");
+        mark.settle(id(70, 3)).unwrap();
+        assert_eq!(Mark::open(&folder).unwrap().get(), id(70, 3));
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["event-id.mark"]);
+    }
+
+    #[test]
+    fn mark_that_is_none_stops_the_start() {
+        let data = TempDir::new().unwrap();
+        for text in ["", "garbage", "1-", "\0\0\0"] {
+            fs::write(data.path().join("event-id.mark"), text).unwrap();
+            assert!(matches!(Mark::open(data.path()), Err(StoreError::BadMark { .. })), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn folder_that_cannot_be_written_stops_the_start() {
+        let data = TempDir::new().unwrap();
+        let file = data.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = Mark::open(&file).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot use data folder {}", file.display()));
+    }
+}

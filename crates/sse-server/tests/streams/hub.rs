@@ -24,11 +24,17 @@ pub(crate) struct Running {
     pub(crate) fanout: Fanout,
     pub(crate) limits: ConnectionLimits,
     pub(crate) runtime: tokio::runtime::Runtime,
-    _data: TempDir,
+    pub(crate) data: Arc<TempDir>,
 }
 
 pub(crate) fn start(tune: impl FnOnce(&mut backplane::Config, &mut fanout::Config)) -> Running {
-    let data = TempDir::new().unwrap();
+    start_in(Arc::new(TempDir::new().unwrap()), tune)
+}
+
+pub(crate) fn start_in(
+    data: Arc<TempDir>,
+    tune: impl FnOnce(&mut backplane::Config, &mut fanout::Config),
+) -> Running {
     let mut backplane = backplane::Config { data_dir: data.path().to_owned(), ..Default::default() };
     let mut fanout = fanout::Config { reactors: 2, ..Default::default() };
     tune(&mut backplane, &mut fanout);
@@ -36,7 +42,7 @@ pub(crate) fn start(tune: impl FnOnce(&mut backplane::Config, &mut fanout::Confi
     let fanout = Fanout::start(fanout, backplane.clone()).unwrap();
     let limits = ConnectionLimits::new(ConnectionConfig { connections_max: 0, connections_per_ip_max: 0 });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    Running { backplane, fanout, limits, runtime, _data: data }
+    Running { backplane, fanout, limits, runtime, data }
 }
 
 pub(crate) fn interest(topics: &str, types: &[&str], envelope: bool) -> Interest {

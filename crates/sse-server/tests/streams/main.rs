@@ -8,4 +8,5 @@ mod drain;
 mod heartbeat;
 mod hub;
 mod opening;
+mod restart;
 mod slow;
