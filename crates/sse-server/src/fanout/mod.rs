@@ -163,8 +163,16 @@ impl Fanout {
     }
 
     /// Says goodbye to every stream and waits until all have ended, at most the configured time (and the
-    /// moment that closing the last ones takes). From its beginning on, nothing is attached.
+    /// moment that closing the last ones takes). From its beginning on, nothing is attached. Needs a tokio
+    /// runtime.
     pub async fn drain(&self) {
+        let grace = self.0.config.drain_timeout + Duration::from_secs(2);
+        if tokio::time::timeout(grace, self.drained()).await.is_err() {
+            log::error!("{} streams did not end in {grace:?} of draining", self.streams());
+        }
+    }
+
+    async fn drained(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
         for handle in &self.0.reactors {
             handle.mailbox.drain();

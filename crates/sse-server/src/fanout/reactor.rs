@@ -1,9 +1,10 @@
 //! One thread that writes streams: wake → new frames → groups → sockets; heartbeats; deadlines.
 //!
 //! It sleeps in one place, until a socket, the hub or a deadline wants something. Every turn of the loop
-//! takes, in this order: what sockets report, streams handed over, rounds of new events, streams that
-//! read on by themselves, deadlines. Streams handed over are adopted *after* the rounds: their places were
-//! fixed before, so none is ahead of the reactor, and those level with it are live.
+//! takes, in this order: what sockets report, rounds of new events, streams handed over, streams that
+//! read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
+//! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
+//! its reactor, and one that is level with it is live.
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,7 +33,11 @@ const WAKER: Token = Token(usize::MAX);
 const REPORTS_MAX: usize = 1024;
 
 /// Portions that a stream behind reads in one turn of the loop; then others come first.
-const PORTIONS_MAX: usize = 8;
+const PORTIONS_MAX: usize = 2;
+
+/// How long a turn writes rounds, and how long it lets streams behind read on, before it looks at the
+/// sockets again.
+const WRITING_MAX: Duration = Duration::from_millis(20);
 
 /// A stream on its way to its reactor.
 pub(super) struct Arrival {
@@ -116,6 +121,8 @@ pub(super) struct Reactor {
     next: Ordinal,
     position: EventId,
     drain_until_ms: Option<u64>,
+    /// Streams whose place the reactor has not reached.
+    arrivals: Vec<Arrival>,
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
@@ -186,6 +193,7 @@ impl Reactor {
             next: 0,
             position: EventId::ZERO,
             drain_until_ms: None,
+            arrivals: Vec::new(),
             tally: Tally::default(),
             frames: Vec::new(),
             rounds: Vec::new(),
@@ -206,10 +214,9 @@ impl Reactor {
             let timeout = if more || !self.ready.is_empty() { Some(Duration::ZERO) } else { self.sleep() };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    log::error!("cannot wait for the sockets of streams, their reactor ends: {error}");
-                    break;
+                    panic!("a reactor's own descriptor is open and its buffer is valid: {error}")
                 }
-                _ => {}
+                Ok(()) | Err(_) => {}
             }
             self.now_ms = millis(self.began.elapsed());
             // Before the mailbox and the hub are looked at, so that what comes later wakes again.
@@ -217,20 +224,10 @@ impl Reactor {
             for event in &events {
                 self.report(event);
             }
-            let arrivals = std::mem::take(&mut *self.mailbox.arrivals.lock());
+            self.arrivals.extend(self.mailbox.arrivals.lock().drain(..));
             more = self.take_rounds();
-            let arrived = arrivals.len();
-            arrivals.into_iter().for_each(|arrival| self.adopt(arrival));
-            if arrived > 0 {
-                self.hub.arrived(self.reader, arrived);
-            }
-            for _ in 0..self.ready.len() {
-                if let Some((slot, generation)) = self.ready.pop_front()
-                    && self.is_same(slot, generation)
-                {
-                    self.advance(slot);
-                }
-            }
+            self.adopt_arrivals();
+            self.advance_ready();
             self.beat();
             self.look_for_idle();
             if self.mailbox.draining.load(Ordering::Acquire) {
@@ -279,11 +276,10 @@ impl Reactor {
         }
     }
 
-    /// Takes new events and writes them to every live stream that wants them, round by round, up to
-    /// the end of the order as it was at the first. Returns whether there is more by now.
+    /// Takes new events and writes them to every live stream that wants them, round by round, up to the
+    /// end of the order. Returns whether there is more.
     fn take_rounds(&mut self) -> bool {
-        let portion = self.portion();
-        let mut target = None;
+        let (portion, began) = (self.portion(), Instant::now());
         loop {
             let mut frames = std::mem::take(&mut self.frames);
             let taken = self.hub.take(self.reader, portion, &mut frames);
@@ -296,9 +292,41 @@ impl Reactor {
             if taken.first > self.behind_from {
                 self.close_slow(taken.first);
             }
-            let target = *target.get_or_insert(taken.end);
-            if taken.next >= target {
-                return taken.next < taken.end;
+            let more = taken.next < taken.end;
+            if !more || began.elapsed() > WRITING_MAX {
+                return more;
+            }
+        }
+    }
+
+    /// Takes in the streams whose place the reactor has reached; the others wait for the next turn.
+    fn adopt_arrivals(&mut self) {
+        let waiting = std::mem::take(&mut self.arrivals);
+        let mut adopted = 0;
+        for arrival in waiting {
+            if arrival.subscription.start.next > self.next {
+                self.arrivals.push(arrival);
+            } else {
+                self.adopt(arrival);
+                adopted += 1;
+            }
+        }
+        if adopted > 0 {
+            self.hub.arrived(self.reader, adopted);
+        }
+    }
+
+    /// Lets each stream that is behind, and whose socket has room, read on a little.
+    fn advance_ready(&mut self) {
+        let began = Instant::now();
+        for _ in 0..self.ready.len() {
+            if let Some((slot, generation)) = self.ready.pop_front()
+                && self.is_same(slot, generation)
+            {
+                self.advance(slot);
+            }
+            if began.elapsed() > WRITING_MAX {
+                break;
             }
         }
     }
