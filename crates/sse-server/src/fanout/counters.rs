@@ -79,3 +79,24 @@ impl Histogram {
         self.sum_us.load(Ordering::Relaxed)
     }
 }
+
+/// Counted during a turn, given to the counters at its end.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) delivered: u64,
+    pub(super) replayed: u64,
+    pub(super) bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn give(&mut self, counters: &Counters) {
+        let Self { delivered, replayed, bytes } = std::mem::take(self);
+        for (counter, count) in
+            [(&counters.delivered, delivered), (&counters.replayed, replayed), (&counters.bytes_sent, bytes)]
+        {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+}

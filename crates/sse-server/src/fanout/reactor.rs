@@ -8,26 +8,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
-use parking_lot::Mutex;
-use slab::Slab;
-use tokio::sync::Notify;
+use mio::{Events, Interest, Poll};
 
-use super::group::{Groups, Round, Slot};
-use super::stream::{Owner, Place, Sent, Stream};
+use super::counters::Tally;
+use super::group::{Round, Slot};
+use super::mailbox::{Arrival, Mailbox};
+use super::roster::{Handle, Roster, from_token, to_token};
+use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
-use super::wire::{self, Chunk, Encoding};
+use super::wire::{self, Chunk};
 use super::{Config, Counters, EndReason};
-use crate::hub::{EventId, Frame, Gone, Hub, Ordinal, Portion, ReaderId, Subscription, Wake};
-
-/// The token of the waker; streams have their slot and generation.
-const WAKER: Token = Token(usize::MAX);
+use crate::hub::{EventId, Frame, Gone, Hub, Ordinal, Portion, ReaderId, Wake};
 
 /// Socket reports taken at once.
 const REPORTS_MAX: usize = 1024;
@@ -39,65 +35,6 @@ const PORTIONS_MAX: usize = 2;
 /// sockets again.
 const WRITING_MAX: Duration = Duration::from_millis(20);
 
-/// A stream on its way to its reactor.
-pub(super) struct Arrival {
-    pub(super) socket: OwnedFd,
-    /// Response head and greeting, framed.
-    pub(super) opening: Vec<u8>,
-    pub(super) encoding: Encoding,
-    pub(super) subscription: Subscription,
-    pub(super) owner: Box<Owner>,
-}
-
-/// What others see of a reactor.
-pub(super) struct Mailbox {
-    waker: Waker,
-    woken: AtomicBool,
-    arrivals: Mutex<Vec<Arrival>>,
-    /// Streams on this reactor or on their way to it.
-    pub(super) streams: AtomicU64,
-    draining: AtomicBool,
-    stopping: AtomicBool,
-    /// Told when the last stream has ended.
-    pub(super) empty: Notify,
-}
-
-impl Mailbox {
-    /// Hands a stream over; it was counted in `streams` before.
-    pub(super) fn send(&self, arrival: Arrival) {
-        self.arrivals.lock().push(arrival);
-        self.wake();
-    }
-
-    /// A stream has ended, or did not come.
-    pub(super) fn leave(&self) {
-        if self.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.empty.notify_waiters();
-        }
-    }
-
-    /// Every stream says goodbye.
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// The thread ends, and with it every stream.
-    pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.wake();
-    }
-}
-
-impl Wake for Mailbox {
-    fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            // It fails only if the reactor is gone.
-            let _ = self.waker.wake();
-        }
-    }
-}
-
 pub(super) struct Reactor {
     config: Config,
     hub: Hub,
@@ -107,15 +44,10 @@ pub(super) struct Reactor {
     poll: Poll,
     began: Instant,
     now_ms: u64,
-    streams: Slab<Stream>,
-    generation: u32,
-    groups: Groups,
-    /// Streams that are behind and not waiting for anything but their turn or their socket.
-    behind: Vec<Slot>,
-    /// No stream behind needs an event before this one.
-    behind_from: Ordinal,
-    ready: VecDeque<(Slot, u32)>,
-    heartbeats: Wheel<(Slot, u32)>,
+    roster: Roster,
+    /// Streams behind that wait for nothing but their turn.
+    ready: VecDeque<Handle>,
+    heartbeats: Wheel<Handle>,
     idle_look_ms: u64,
     /// The next event to take, and the id passed.
     next: Ordinal,
@@ -129,30 +61,9 @@ pub(super) struct Reactor {
     rounds: Vec<Round>,
     stalled: Vec<Slot>,
     ended: Vec<(Slot, EndReason)>,
-    due: Vec<(Slot, u32)>,
+    due: Vec<Handle>,
     chunk: Chunk,
     scratch: Box<[u8]>,
-}
-
-/// Counted during a turn, given to the counters at its end.
-#[derive(Debug, Default)]
-struct Tally {
-    delivered: u64,
-    replayed: u64,
-    bytes: u64,
-}
-
-impl Tally {
-    fn give(&mut self, counters: &Counters) {
-        let Self { delivered, replayed, bytes } = std::mem::take(self);
-        for (counter, count) in
-            [(&counters.delivered, delivered), (&counters.replayed, replayed), (&counters.bytes_sent, bytes)]
-        {
-            if count > 0 {
-                counter.fetch_add(count, Ordering::Relaxed);
-            }
-        }
-    }
 }
 
 impl Reactor {
@@ -162,15 +73,7 @@ impl Reactor {
         counters: Arc<Counters>,
     ) -> io::Result<(Self, ReaderId, Arc<Mailbox>)> {
         let poll = Poll::new()?;
-        let mailbox = Arc::new(Mailbox {
-            waker: Waker::new(poll.registry(), WAKER)?,
-            woken: AtomicBool::new(false),
-            arrivals: Mutex::default(),
-            streams: AtomicU64::new(0),
-            draining: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            empty: Notify::new(),
-        });
+        let mailbox = Arc::new(Mailbox::new(poll.registry())?);
         let reader = hub.reader(Arc::clone(&mailbox) as Arc<dyn Wake>);
         let bucket_ms = millis(config.heartbeat_interval) / 32;
         let reactor = Self {
@@ -182,11 +85,7 @@ impl Reactor {
             poll,
             began: Instant::now(),
             now_ms: 0,
-            streams: Slab::new(),
-            generation: 0,
-            groups: Groups::default(),
-            behind: Vec::new(),
-            behind_from: Ordinal::MAX,
+            roster: Roster::new(),
             ready: VecDeque::new(),
             heartbeats: Wheel::new(bucket_ms),
             idle_look_ms: 0,
@@ -219,22 +118,21 @@ impl Reactor {
                 Ok(()) | Err(_) => {}
             }
             self.now_ms = millis(self.began.elapsed());
-            // Before the mailbox and the hub are looked at, so that what comes later wakes again.
-            self.mailbox.woken.swap(false, Ordering::AcqRel);
+            self.mailbox.awake();
             for event in &events {
                 self.report(event);
             }
-            self.arrivals.extend(self.mailbox.arrivals.lock().drain(..));
+            self.mailbox.receive(&mut self.arrivals);
             more = self.take_rounds();
             self.adopt_arrivals();
             self.advance_ready();
             self.beat();
             self.look_for_idle();
-            if self.mailbox.draining.load(Ordering::Acquire) {
+            if self.mailbox.is_draining() {
                 self.drain();
             }
             self.tally.give(&self.counters);
-            if self.mailbox.stopping.load(Ordering::Acquire) {
+            if self.mailbox.is_stopping() {
                 break;
             }
         }
@@ -244,7 +142,7 @@ impl Reactor {
 
     /// How long nothing will be due.
     fn sleep(&self) -> Option<Duration> {
-        if self.streams.is_empty() {
+        if self.roster.is_empty() {
             return None;
         }
         let idle = (!self.config.idle_timeout.is_zero()).then_some(self.idle_look_ms);
@@ -254,18 +152,14 @@ impl Reactor {
         Some(Duration::from_millis(due.saturating_sub(now_ms).max(1)))
     }
 
-    fn is_same(&self, slot: Slot, generation: u32) -> bool {
-        self.streams.get(slot as usize).is_some_and(|stream| stream.generation == generation)
-    }
-
     /// What a socket reports.
     fn report(&mut self, event: &mio::event::Event) {
-        let Some((slot, generation)) = from_token(event.token()) else { return };
-        if !self.is_same(slot, generation) {
+        let Some(handle) = from_token(event.token()).filter(|handle| self.roster.holds(*handle)) else {
             return;
-        }
+        };
+        let slot = handle.0;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
-            let stream = &mut self.streams[slot as usize];
+            let stream = &mut self.roster[slot];
             let ended = stream.drain_input(&mut self.scratch, self.config.input_bytes_max);
             if let Some(reason) = ended {
                 return self.end(slot, reason);
@@ -289,8 +183,8 @@ impl Reactor {
             }
             frames.clear();
             self.frames = frames;
-            if taken.first > self.behind_from {
-                self.close_slow(taken.first);
+            for slot in self.roster.beyond_reach(taken.first) {
+                self.end(slot, EndReason::Slow);
             }
             let more = taken.next < taken.end;
             if !more || began.elapsed() > WRITING_MAX {
@@ -320,10 +214,8 @@ impl Reactor {
     fn advance_ready(&mut self) {
         let began = Instant::now();
         for _ in 0..self.ready.len() {
-            if let Some((slot, generation)) = self.ready.pop_front()
-                && self.is_same(slot, generation)
-            {
-                self.advance(slot);
+            if let Some(handle) = self.ready.pop_front().filter(|handle| self.roster.holds(*handle)) {
+                self.advance(handle.0);
             }
             if began.elapsed() > WRITING_MAX {
                 break;
@@ -338,14 +230,14 @@ impl Reactor {
     /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them.
     fn round(&mut self, frames: &[Arc<Frame>]) {
         let mut rounds = std::mem::take(&mut self.rounds);
-        self.groups.compose(frames, &mut rounds);
+        self.roster.groups.compose(frames, &mut rounds);
         let mut deliveries = 0;
         for Round { group, chunk, events } in &rounds {
-            let live = std::mem::take(&mut self.groups[*group].live);
+            let live = std::mem::take(&mut self.roster.groups[*group].live);
             deliveries += events * live.len() as u64;
             let mut kept: Option<Arc<[u8]>> = None;
             for slot in &live {
-                let stream = &mut self.streams[*slot as usize];
+                let stream = &mut self.roster[*slot];
                 stream.events += events;
                 match stream.send(chunk.bytes()) {
                     Sent::All => self.tally.bytes += chunk.bytes().len() as u64,
@@ -361,17 +253,17 @@ impl Reactor {
                     }
                 }
             }
-            let entry = &mut self.groups[*group];
+            let entry = &mut self.roster.groups[*group];
             entry.live = live;
             entry.written_ms = self.now_ms;
             while let Some(slot) = self.stalled.pop() {
-                self.fall_behind(slot);
+                self.roster.place_behind(slot, self.next);
             }
             while let Some((slot, reason)) = self.ended.pop() {
                 self.end(slot, reason);
             }
         }
-        self.groups.recycle(&mut rounds);
+        self.roster.groups.recycle(&mut rounds);
         self.rounds = rounds;
         self.tally.delivered += deliveries;
         if let Some(oldest) = frames.first()
@@ -384,29 +276,27 @@ impl Reactor {
     /// Takes a stream in: opening first, then its replay.
     fn adopt(&mut self, arrival: Arrival) {
         let Arrival { socket, opening, encoding, subscription, owner } = arrival;
-        let group = self.groups.join(subscription.group, &subscription.interest, encoding);
-        self.generation = self.generation.wrapping_add(1);
-        let stream = Stream::new(socket, self.generation, group, owner, self.now_ms);
-        let descriptor = stream.descriptor();
-        let slot = slot_of(self.streams.insert(stream));
-        let stream = &mut self.streams[slot as usize];
+        let group = self.roster.groups.join(subscription.group, &subscription.interest, encoding);
+        let mut stream = Stream::new(socket, group, owner, self.now_ms);
         stream.joined = self.next;
         let opened = stream.send(&opening);
         self.tally.bytes += stream.bytes;
         if let Sent::Part(sent) = opened {
             stream.keep(opening[sent..].into(), 0);
         }
-        self.place_behind(slot, subscription.start.next);
-        let token = to_token(slot, self.generation);
+        let descriptor = stream.descriptor();
+        let handle = self.roster.insert(stream);
+        let slot = handle.0;
+        self.roster.place_behind(slot, subscription.start.next);
         let both = Interest::READABLE | Interest::WRITABLE;
-        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), token, both);
+        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), to_token(handle), both);
         if let Err(error) = watched {
             log::warn!("cannot watch the socket of a stream: {error}");
             return self.end(slot, EndReason::Client);
         }
         let interval_ms = millis(self.config.heartbeat_interval);
         if interval_ms > 0 {
-            self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, (slot, self.generation));
+            self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, handle);
         }
         match opened {
             Sent::All => self.advance(slot),
@@ -419,7 +309,7 @@ impl Reactor {
     /// is level with the reactor or its socket is full. Others wait meanwhile, so it gets few portions.
     fn advance(&mut self, slot: Slot) {
         for _ in 0..PORTIONS_MAX {
-            let stream = &mut self.streams[slot as usize];
+            let stream = &mut self.roster[slot];
             if stream.is_stuck() {
                 let before = stream.bytes;
                 let sent = stream.flush(self.now_ms);
@@ -435,7 +325,7 @@ impl Reactor {
                 Place::Live => return,
                 Place::Leaving => return self.end(slot, EndReason::Drain),
                 Place::Behind(_) if self.drain_until_ms.is_some() => return self.say_goodbye(slot),
-                Place::Behind(next) if next >= self.next => return self.go_live(slot),
+                Place::Behind(next) if next >= self.next => return self.roster.place_live(slot),
                 Place::Behind(next) => {
                     if !self.replay(slot, next) {
                         return;
@@ -443,15 +333,14 @@ impl Reactor {
                 }
             }
         }
-        self.ready.push_back((slot, self.streams[slot as usize].generation));
+        self.ready.push_back(self.roster.handle(slot));
     }
 
     /// Writes one portion of what a stream has missed. Returns whether its socket takes more.
     fn replay(&mut self, slot: Slot, next: Ordinal) -> bool {
         let mut frames = std::mem::take(&mut self.frames);
         let read = self.hub.replay(next, self.next, self.portion(), &mut frames);
-        let stream = &mut self.streams[slot as usize];
-        let group = &self.groups[stream.group];
+        let (stream, group) = self.roster.with_group(slot);
         let body = self.chunk.begin();
         let (mut events, mut replayed) = (0, 0);
         for (ordinal, frame) in (next..).zip(&frames) {
@@ -503,19 +392,19 @@ impl Reactor {
         self.heartbeats.take_due(self.now_ms, &mut due);
         let mut beats: [Option<Arc<[u8]>>; 2] = [None, None];
         let mut sent = 0;
-        for (slot, generation) in due.drain(..) {
-            if !self.is_same(slot, generation) {
+        for handle in due.drain(..) {
+            if !self.roster.holds(handle) {
                 continue;
             }
-            let stream = &mut self.streams[slot as usize];
-            let group = &self.groups[stream.group];
+            let slot = handle.0;
+            let (stream, group) = self.roster.with_group(slot);
             let live = stream.place == Place::Live;
             let written_ms = if live { stream.written_ms.max(group.written_ms) } else { self.now_ms };
             if written_ms + interval_ms > self.now_ms {
-                self.heartbeats.insert(self.now_ms, written_ms + interval_ms, (slot, generation));
+                self.heartbeats.insert(self.now_ms, written_ms + interval_ms, handle);
                 continue;
             }
-            self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, (slot, generation));
+            self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, handle);
             let encoding = group.encoding();
             let position = self.position;
             let beat = beats[encoding as usize].get_or_insert_with(|| wire::heartbeat(encoding, position));
@@ -529,7 +418,7 @@ impl Reactor {
                     sent += 1;
                     self.tally.bytes += part as u64;
                     stream.keep(Arc::clone(beat), part);
-                    self.fall_behind(slot);
+                    self.roster.place_behind(slot, self.next);
                 }
                 Sent::Ended(reason) => {
                     self.counters.heartbeat_failures.fetch_add(1, Ordering::Relaxed);
@@ -552,27 +441,12 @@ impl Reactor {
             return;
         }
         self.idle_look_ms = self.now_ms + (timeout_ms / 8).max(1);
-        for (slot, stream) in &mut self.streams {
+        for (slot, stream) in self.roster.iter_mut() {
             if stream.idle_ms(self.now_ms) >= timeout_ms {
-                self.ended.push((slot_of(slot), EndReason::Idle));
+                self.ended.push((slot, EndReason::Idle));
             } else if stream.is_stuck() {
                 // A kernel out of memory does not report when it has some again.
-                self.ready.push_back((slot_of(slot), stream.generation));
-            }
-        }
-        while let Some((slot, reason)) = self.ended.pop() {
-            self.end(slot, reason);
-        }
-    }
-
-    /// Closes the streams behind whose next event is before `first`, the oldest held.
-    fn close_slow(&mut self, first: Ordinal) {
-        self.behind_from = Ordinal::MAX;
-        for slot in &self.behind {
-            match self.streams[*slot as usize].place {
-                Place::Behind(next) if next < first => self.ended.push((*slot, EndReason::Slow)),
-                Place::Behind(next) => self.behind_from = self.behind_from.min(next),
-                Place::Live | Place::Leaving => {}
+                self.ready.push_back((slot, stream.generation));
             }
         }
         while let Some((slot, reason)) = self.ended.pop() {
@@ -584,24 +458,23 @@ impl Reactor {
     fn drain(&mut self) {
         if self.drain_until_ms.is_none() {
             self.drain_until_ms = Some(self.now_ms + millis(self.config.drain_timeout));
-            let free = self.streams.iter().filter(|(_, stream)| !stream.is_stuck());
-            let slots: Vec<_> = free.map(|(slot, _)| slot_of(slot)).collect();
-            slots.into_iter().for_each(|slot| self.say_goodbye(slot));
+            let free = self.roster.slots(|stream| !stream.is_stuck());
+            free.into_iter().for_each(|slot| self.say_goodbye(slot));
         } else if self.drain_until_ms.is_some_and(|until| self.now_ms >= until) {
             self.end_all();
         }
     }
 
     fn end_all(&mut self) {
-        let slots: Vec<_> = self.streams.iter().map(|(slot, _)| slot_of(slot)).collect();
-        slots.into_iter().for_each(|slot| self.end(slot, EndReason::Drain));
+        let all = self.roster.slots(|_| true);
+        all.into_iter().for_each(|slot| self.end(slot, EndReason::Drain));
     }
 
     fn say_goodbye(&mut self, slot: Slot) {
-        self.unseat(slot);
-        let stream = &mut self.streams[slot as usize];
+        self.roster.unseat(slot);
+        let (stream, group) = self.roster.with_group(slot);
         let retry_ms = wire::random_between(1000, self.config.reconnect_spread_ms);
-        wire::goodbye(&mut self.chunk, self.groups[stream.group].encoding(), retry_ms);
+        wire::goodbye(&mut self.chunk, group.encoding(), retry_ms);
         let bytes = self.chunk.bytes();
         match stream.send(bytes) {
             Sent::All => {
@@ -616,72 +489,17 @@ impl Reactor {
         }
     }
 
-    /// A live stream whose write broke: it goes on by itself after what it was just given.
-    fn fall_behind(&mut self, slot: Slot) {
-        self.unseat(slot);
-        self.place_behind(slot, self.next);
-    }
-
-    fn place_behind(&mut self, slot: Slot, next: Ordinal) {
-        let stream = &mut self.streams[slot as usize];
-        (stream.place, stream.seat) = (Place::Behind(next), slot_of(self.behind.len()));
-        self.behind.push(slot);
-        self.behind_from = self.behind_from.min(next);
-    }
-
-    fn go_live(&mut self, slot: Slot) {
-        self.unseat(slot);
-        let stream = &mut self.streams[slot as usize];
-        let live = &mut self.groups[stream.group].live;
-        (stream.place, stream.seat) = (Place::Live, slot_of(live.len()));
-        live.push(slot);
-    }
-
-    /// Takes a stream out of the list that its place put it in.
-    fn unseat(&mut self, slot: Slot) {
-        let stream = &mut self.streams[slot as usize];
-        let list = match stream.place {
-            Place::Live => &mut self.groups[stream.group].live,
-            Place::Behind(_) => &mut self.behind,
-            Place::Leaving => return,
-        };
-        let seat = stream.seat;
-        stream.place = Place::Leaving;
-        list.swap_remove(seat as usize);
-        if let Some(moved) = list.get(seat as usize) {
-            self.streams[*moved as usize].seat = seat;
-        }
-    }
-
     fn end(&mut self, slot: Slot, reason: EndReason) {
-        self.unseat(slot);
-        let stream = self.streams.remove(slot as usize);
+        let (stream, group) = self.roster.remove(slot);
         // A twin of the descriptor may be open in actix, so closing would not end the watch.
         let _ = self.poll.registry().deregister(&mut SourceFd(&stream.descriptor()));
-        let group = self.groups.leave(stream.group);
         self.hub.unsubscribe(self.reader, group);
         self.counters.closed.add(reason);
         stream.end(reason);
         self.mailbox.leave();
-        if self.streams.is_empty() {
-            self.streams.shrink_to_fit();
-        }
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn slot_of(n: usize) -> Slot {
-    Slot::try_from(n).expect("there are fewer streams than descriptors")
-}
-
-fn to_token(slot: Slot, generation: u32) -> Token {
-    Token((generation as usize) << 32 | slot as usize)
-}
-
-fn from_token(token: Token) -> Option<(Slot, u32)> {
-    let slot = Slot::try_from(token.0 & 0xffff_ffff).ok()?;
-    (token != WAKER).then_some((slot, u32::try_from(token.0 >> 32).ok()?))
 }

@@ -76,16 +76,10 @@ pub(super) enum Sent {
 }
 
 impl Stream {
-    pub(super) fn new(
-        socket: OwnedFd,
-        generation: u32,
-        group: GroupId,
-        owner: Box<Owner>,
-        now_ms: u64,
-    ) -> Self {
+    pub(super) fn new(socket: OwnedFd, group: GroupId, owner: Box<Owner>, now_ms: u64) -> Self {
         Self {
             socket,
-            generation,
+            generation: 0,
             group,
             place: Place::Leaving,
             seat: Slot::MAX,

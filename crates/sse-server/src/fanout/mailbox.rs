@@ -1,0 +1,107 @@
+//! What others hand to a reactor, and how they wake it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use mio::{Registry, Token, Waker};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::stream::Owner;
+use super::wire::Encoding;
+use crate::hub::{Subscription, Wake};
+
+/// The token of the waker; streams have their slot and generation.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// A stream on its way to its reactor.
+pub(super) struct Arrival {
+    pub(super) socket: OwnedFd,
+    /// Response head and greeting, framed.
+    pub(super) opening: Vec<u8>,
+    pub(super) encoding: Encoding,
+    pub(super) subscription: Subscription,
+    pub(super) owner: Box<Owner>,
+}
+
+/// What others see of a reactor.
+pub(super) struct Mailbox {
+    waker: Waker,
+    woken: AtomicBool,
+    arrivals: Mutex<Vec<Arrival>>,
+    /// Streams on this reactor or on their way to it.
+    pub(super) streams: AtomicU64,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    /// Told when the last stream has ended.
+    pub(super) empty: Notify,
+}
+
+impl Mailbox {
+    /// A mailbox whose waker is watched by a reactor's own poll.
+    pub(super) fn new(registry: &Registry) -> io::Result<Self> {
+        Ok(Self {
+            waker: Waker::new(registry, WAKER)?,
+            woken: AtomicBool::new(false),
+            arrivals: Mutex::default(),
+            streams: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            empty: Notify::new(),
+        })
+    }
+
+    /// The reactor is awake: whoever comes from now on wakes it again. To be called before it looks at
+    /// what has come.
+    pub(super) fn awake(&self) {
+        self.woken.swap(false, Ordering::AcqRel);
+    }
+
+    /// Moves the streams handed over into `out`.
+    pub(super) fn receive(&self, out: &mut Vec<Arrival>) {
+        out.append(&mut self.arrivals.lock());
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Hands a stream over; it was counted in `streams` before.
+    pub(super) fn send(&self, arrival: Arrival) {
+        self.arrivals.lock().push(arrival);
+        self.wake();
+    }
+
+    /// A stream has ended, or did not come.
+    pub(super) fn leave(&self) {
+        if self.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Every stream says goodbye.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The thread ends, and with it every stream.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+impl Wake for Mailbox {
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // It fails only if the reactor is gone.
+            let _ = self.waker.wake();
+        }
+    }
+}
