@@ -93,3 +93,34 @@ fn many_topics_with_one_reader_each_get_their_own() {
         assert_eq!((reader.data(), all.data()), (n.to_string(), n.to_string()));
     }
 }
+
+/// Its reactor is far behind, in the middle of what was published before it came.
+#[test]
+fn newcomer_of_a_reactor_that_is_behind_gets_nothing_from_before_its_time() {
+    let hub = start(|_, fanout| {
+        fanout.reactors = 1;
+        fanout.round_events_max = 1;
+    });
+    let mut readers: Vec<_> = (0..300).map(|_| hub.open("t", After::Live)).collect();
+    readers.iter_mut().for_each(|reader| drop(reader.greeting()));
+    let last = hub.publish((0..2000).map(|n| event("t", "", &n.to_string())).collect()).ids[1999];
+    let mut newcomers: Vec<_> = (0..20).map(|_| hub.open("t", After::Live)).collect();
+    hub.publish(vec![event("t", "", "first")]);
+    for newcomer in &mut newcomers {
+        assert_eq!(id_of(&newcomer.next()), last);
+        assert_eq!(newcomer.data(), "first");
+    }
+}
+
+#[test]
+fn event_of_several_topics_reaches_a_reader_of_all_of_them_once() {
+    let hub = start(|_, _| {});
+    let mut live = hub.open("a,b*,c", After::Live);
+    assert_eq!(hub.publish(vec![event("b2,a,b1,c", "", "1"), event("c,d", "", "2")]).receivers, 2);
+    let mut replayed = hub.open("a,b*,c", After::Earliest);
+    hub.publish(vec![event("c", "", "3")]);
+    for reader in [&mut live, &mut replayed] {
+        reader.greeting();
+        assert_eq!([reader.data(), reader.data(), reader.data()], ["1", "2", "3"]);
+    }
+}

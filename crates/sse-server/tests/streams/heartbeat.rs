@@ -30,12 +30,14 @@ fn stream_that_gets_events_gets_no_heartbeat() {
     let mut busy = hub.open_with(interest("busy", &[], false), After::Live, false);
     busy.greeting();
     let end = Instant::now() + Duration::from_millis(1000);
-    let mut sent = 0;
-    while Instant::now() < end {
+    let (mut sent, mut last) = (0, Instant::now());
+    while last < end {
+        last = Instant::now();
         hub.publish(vec![event("busy", "", &sent.to_string())]);
         assert_eq!(busy.data(), sent.to_string(), "an event, not a heartbeat");
         sent += 1;
         std::thread::park_timeout(Duration::from_millis(20));
     }
     assert!(busy.next().contains("event: heartbeat"), "silence at last");
+    assert!(last.elapsed() >= Duration::from_millis(400), "a whole interval of it");
 }
