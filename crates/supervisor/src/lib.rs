@@ -6,4 +6,5 @@
 //! | [`config`] | the configuration, checked as a whole |
 
 pub mod config;
+pub mod logs;
 pub mod program;

@@ -27,7 +27,7 @@ impl std::fmt::Display for Mistake {
 
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(super) enum Value {
     /// A string, or a number or boolean in the words of an INI file.
     Text(String),
     /// `true` or `false`.
@@ -45,7 +45,7 @@ pub enum Value {
 impl Value {
     /// The value in the words of an INI file; `None` for a list or a table.
     #[must_use]
-    pub fn text(&self) -> Option<String> {
+    pub(super) fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.clone()),
             Self::Bool(value) => Some(value.to_string()),
@@ -58,7 +58,7 @@ impl Value {
 
 /// A key with its value.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub(super) struct Entry {
     /// The key.
     pub key: String,
     /// What it is set to.
@@ -69,7 +69,7 @@ pub struct Entry {
 
 /// A section, such as `[supervisord]` or `[program.web]`.
 #[derive(Debug, Clone)]
-pub struct Section {
+pub(super) struct Section {
     /// The word before the dot.
     pub kind: String,
     /// The word after the dot.
@@ -82,7 +82,7 @@ pub struct Section {
 
 /// A whole file.
 #[derive(Debug, Clone)]
-pub struct Document {
+pub(super) struct Document {
     /// Where it was read from.
     pub file: PathBuf,
     /// Its sections, as they stand in the file.
@@ -94,7 +94,7 @@ const NAMED: [&str; 3] = ["program", "group", "socket"];
 
 impl Document {
     /// Reads TOML. Every syntax mistake is reported, not the first alone.
-    pub fn from_toml(file: &Path, text: &str) -> Result<Self, Vec<Mistake>> {
+    pub(super) fn from_toml(file: &Path, text: &str) -> Result<Self, Vec<Mistake>> {
         let line_of = |offset: usize| {
             1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count()
         };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 /// What names stand for.
-pub type Names = BTreeMap<String, String>;
+pub(super) type Names = BTreeMap<String, String>;
 
 /// Replaces `%(name)s` and `%(name)d` (with an optional zero-padded width, `%(process_num)02d`) by what the
 /// name stands for, and `%%` by a percent sign (supervisor 4.3 `options.py:expand`).
-pub fn expand(text: &str, names: &Names) -> Result<String, String> {
+pub(super) fn expand(text: &str, names: &Names) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {
