@@ -6,5 +6,6 @@
 //! | [`config`] | the configuration, checked as a whole |
 
 pub mod config;
+pub mod ctl;
 pub mod logs;
 pub mod program;

@@ -1,0 +1,20 @@
+//! The control interface: supervisord's XML-RPC over HTTP, and its command line client.
+
+pub mod client;
+pub mod commands;
+pub mod discover;
+pub mod fault;
+mod follow;
+pub mod method;
+pub mod server;
+pub mod xmlrpc;
+
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::body::Bytes;
+
+/// A body, whole or streamed.
+type Body = BoxBody<Bytes, std::convert::Infallible>;
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed()
+}
