@@ -8,4 +8,7 @@
 pub mod config;
 pub mod ctl;
 pub mod logs;
+pub mod os;
+pub mod probe;
 pub mod program;
+pub mod supervisor;

@@ -1,2 +1,211 @@
 //! The command line of `supervisord`.
-fn main() {}
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use supervisor::config::{Config, UnixHttpServer};
+use supervisor::ctl::server::{self, Credentials, Limits};
+use supervisor::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, Writer};
+use supervisor::os::guardian::Guardian;
+use supervisor::os::signals::Signals;
+use supervisor::os::sockets::listen_unix;
+use supervisor::supervisor::{Ending, Parts, Supervisor};
+use tokio::sync::mpsc;
+
+const USAGE: &str = "\
+supervisord -- run a set of applications as daemons.
+
+Usage: supervisord [options]
+       supervisord check [options]      report every mistake of the configuration, start nothing
+
+Options:
+-c/--configuration FILENAME -- configuration file (*.toml)
+-n/--nodaemon -- run in the foreground (this version always does)
+-h/--help -- print this usage message and exit
+-v/--version -- print supervisord version number and exit
+";
+
+const EXIT_FATAL: u8 = 10;
+const EXIT_CONFIGURATION: u8 = 2;
+/// Calls that wait for the loop; more wait in their connections.
+const CALLS_MAX: usize = 64;
+/// Connections that wait to be accepted.
+const CONTROL_BACKLOG: i32 = 512;
+
+/// Where a configuration is looked for when none is named.
+const CONFIGS: [&str; 3] = ["supervisord.toml", "etc/supervisord.toml", "/etc/supervisord.toml"];
+
+enum Command {
+    Run(PathBuf),
+    Check(PathBuf),
+    Help,
+    Version,
+}
+
+fn command() -> Result<Command, String> {
+    use lexopt::prelude::*;
+    let (mut config, mut check) = (None, false);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Short('c') | Long("configuration") => {
+                config = Some(PathBuf::from(parser.value().map_err(|error| error.to_string())?));
+            }
+            Short('n') | Long("nodaemon") => {}
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('v') | Long("version") => return Ok(Command::Version),
+            Value(word) if word == "check" && !check => check = true,
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    let config = config.or_else(|| CONFIGS.map(PathBuf::from).into_iter().find(|config| config.exists()));
+    let config = config.ok_or("No config file found at default paths (supervisord.toml, etc/supervisord.toml, /etc/supervisord.toml); use the -c option to specify a config file")?;
+    Ok(if check { Command::Check(config) } else { Command::Run(config) })
+}
+
+fn main() -> ExitCode {
+    let command = match command() {
+        Ok(command) => command,
+        Err(why) => {
+            return complain(&format!("Error: {why}\nFor help, use supervisord -h"), EXIT_CONFIGURATION);
+        }
+    };
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (file, check) = match command {
+        Command::Help => return say(USAGE),
+        Command::Version => return say(&format!("{}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Run(file) => (file, false),
+        Command::Check(file) => (file, true),
+    };
+    let config = match Config::load(&file, &environment, &host) {
+        Ok(config) => config,
+        Err(mistakes) => return complain(&mistakes.to_string(), EXIT_CONFIGURATION),
+    };
+    if check {
+        return say(&format!("{}: valid, {} programs\n", file.display(), config.programs.len()));
+    }
+    match run(config, environment, host) {
+        Ok(Ending::Ordered) => ExitCode::SUCCESS,
+        Ok(Ending::Fatal) => ExitCode::from(EXIT_FATAL),
+        Err(error) => complain(&format!("Error: {error:#}"), EXIT_CONFIGURATION),
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
+}
+
+fn run(config: Config, environment: Vec<(String, String)>, host: String) -> anyhow::Result<Ending> {
+    use anyhow::Context;
+    if let Some(directory) = &config.supervisord.directory {
+        std::env::set_current_dir(directory)
+            .with_context(|| format!("cannot work in {}", directory.display()))?;
+    }
+    let control = config.unix_http_server.as_ref().map(control_socket).transpose()?;
+    // While there is one thread; PID 1 takes everything with it anyway.
+    let is_init = std::process::id() == 1;
+    let guardian =
+        if is_init { None } else { Some(Guardian::start().context("cannot make the guardian process")?) };
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(config.supervisord.umask));
+
+    let compressor = Compressor::start().context("cannot start the thread that compresses")?;
+    let (stdout, stdout_done) =
+        StdoutQueue::start().context("cannot start the thread that writes to stdout")?;
+    let log = start_log(&config, &compressor, &stdout);
+    let pidfile = config.supervisord.pidfile.clone();
+    write_pidfile(pidfile.as_deref());
+    if is_init && nix::unistd::geteuid().is_root() {
+        log::info!("supervisord is PID 1 and runs as root; programs run as their own user");
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let socket_file = config.unix_http_server.as_ref().map(|server| server.file.clone());
+    let ending = local.block_on(&runtime, async {
+        let signals = Signals::install().context("cannot install the signal handlers")?;
+        let (sender, calls) = mpsc::channel(CALLS_MAX);
+        if let (Some(listener), Some(http)) = (control, &config.unix_http_server) {
+            let listener = UnixListener::from(listener);
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            let credentials = http.username.clone().zip(http.password.clone());
+            let credentials = credentials.map(|(username, password)| Credentials { username, password });
+            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), sender.clone()));
+            log::info!("RPC interface 'supervisor' initialized");
+        }
+        log::info!("supervisord started with pid {}", std::process::id());
+        let parts =
+            Parts { config, environment, host, guardian, compressor, stdout: stdout.clone(), log, calls };
+        let ending = Supervisor::run(parts, signals).await;
+        drop(sender);
+        anyhow::Ok(ending)
+    })?;
+    log::info!("supervisord stopped");
+    for file in [socket_file, pidfile].into_iter().flatten() {
+        let _ = fs::remove_file(file);
+    }
+    drop(local);
+    drop(stdout);
+    log.close();
+    stdout_done.wait();
+    Ok(ending)
+}
+
+fn control_socket(server: &UnixHttpServer) -> anyhow::Result<OwnedFd> {
+    listen_unix(&server.file, CONTROL_BACKLOG, Some(server.chmod), server.chown.as_deref()).map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            anyhow::anyhow!(
+                "Another program is already listening on a port that one of our HTTP servers is configured to use \
+                 ({}).  Shut this program down first before starting supervisord.",
+                server.file.display()
+            )
+        } else {
+            anyhow::anyhow!("cannot listen on {}: {error}", server.file.display())
+        }
+    })
+}
+
+fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> &'static DaemonLog {
+    let daemon = &config.supervisord;
+    let file = daemon.logfile.as_ref().map(|path| {
+        let config = LogConfig {
+            path: path.clone(),
+            maxbytes: daemon.logfile_maxbytes,
+            backups: daemon.logfile_backups,
+            compress: daemon.logfile_compress,
+        };
+        Writer::new(config, Some(compressor.clone()))
+    });
+    let stdout = stdout.clone();
+    let console: Option<Console> =
+        (!daemon.silent).then(|| -> Console { Box::new(move |line: &[u8]| stdout.write(line)) });
+    // It lives as long as the process.
+    let log: &'static DaemonLog = Box::leak(Box::new(DaemonLog::new(daemon.loglevel, file, console)));
+    if log::set_logger(log).is_ok() {
+        log::set_max_level(daemon.loglevel);
+    }
+    log
+}
+
+fn write_pidfile(file: Option<&Path>) {
+    let Some(file) = file else { return };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = folder.map_or(Ok(()), fs::create_dir_all);
+    if let Err(error) = made.and_then(|()| fs::write(file, format!("{}\n", std::process::id()))) {
+        log::error!(target: DaemonLog::critical(), "could not write pidfile {}: {error}", file.display());
+    }
+}

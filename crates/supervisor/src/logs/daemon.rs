@@ -12,26 +12,31 @@ use super::writer::Writer;
 const CRITICAL: &str = "critical";
 
 /// Takes lines that shall also stand on the daemon's stdout; must not block.
-pub type Console = Box<dyn Fn(&[u8]) + Send + Sync>;
+pub type Console = Box<dyn Fn(&[u8]) + Send>;
 
 /// Where the daemon's sentences go.
 pub struct DaemonLog {
     level: LevelFilter,
     file: Option<Mutex<Writer>>,
-    stdout: Option<Console>,
+    stdout: Mutex<Option<Console>>,
 }
 
 impl DaemonLog {
     /// A log to a file, to stdout, to both or to nowhere.
     #[must_use]
     pub fn new(level: LevelFilter, file: Option<Writer>, stdout: Option<Console>) -> Self {
-        Self { level, file: file.map(Mutex::new), stdout }
+        Self { level, file: file.map(Mutex::new), stdout: Mutex::new(stdout) }
     }
 
     /// The target under which a sentence is CRIT.
     #[must_use]
     pub fn critical() -> &'static str {
         CRITICAL
+    }
+
+    /// Says nothing more on stdout.
+    pub fn close(&self) {
+        self.stdout.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Opens the file anew at the next sentence.
@@ -70,7 +75,7 @@ impl Log for DaemonLog {
         if let Some(file) = &self.file {
             let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line, Instant::now());
         }
-        if let Some(stdout) = &self.stdout {
+        if let Some(stdout) = &*self.stdout.lock().unwrap_or_else(PoisonError::into_inner) {
             stdout(&line);
         }
     }

@@ -1,11 +1,13 @@
 //! Output on its way to disk: rotated files of whole lines, and reading them back.
 
 mod compress;
+mod console;
 mod daemon;
 mod rotation;
 pub mod tail;
 mod writer;
 
 pub use compress::Compressor;
+pub use console::{StdoutDone, StdoutQueue};
 pub use daemon::{Console, DaemonLog};
 pub use writer::{LogConfig, Outcome, Writer};

@@ -1,0 +1,9 @@
+//! The operating system: processes, signals, pipes, users, listening sockets.
+
+pub mod guardian;
+pub mod pipes;
+pub mod reaper;
+pub mod signals;
+pub mod sockets;
+pub mod spawn;
+pub mod user;

@@ -1,0 +1,24 @@
+//! The pipe between a program's output and its log.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{fchown, pipe2};
+
+use super::user::Ids;
+
+/// How much a program may be ahead of its log; the kernel's own default where this is not allowed.
+const CAPACITY: i32 = 256 << 10;
+
+/// A pipe: where the daemon reads, without waiting, and where the program writes. It belongs to the program's
+/// user, so that the program may open `/dev/stdout` again.
+pub fn output(owner: Option<&Ids>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(read.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let _ = fcntl(read.as_fd(), FcntlArg::F_SETPIPE_SZ(CAPACITY));
+    if let Some(owner) = owner {
+        fchown(write.as_fd(), Some(owner.uid), Some(owner.gid))?;
+    }
+    Ok((read, write))
+}

@@ -1,0 +1,146 @@
+//! One program as the loop holds it: its configuration, its life, its outputs.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::output::Output;
+use crate::config::{self, AutoRestart};
+use crate::os::user::{self, Ids};
+use crate::program::{Backoff, ProcessState, Program, Restart, Rules};
+
+/// The number of an entry, never used twice.
+pub(super) type Id = u64;
+
+/// What becomes of a program once it has stopped.
+#[derive(Debug)]
+pub(super) enum AfterStop {
+    /// It is forgotten.
+    Remove,
+    /// It goes on with another configuration.
+    Replace(Box<config::Program>),
+}
+
+/// A task that ends with its handle.
+#[derive(Debug)]
+pub(super) struct Task(tokio::task::JoinHandle<()>);
+
+impl From<tokio::task::JoinHandle<()>> for Task {
+    fn from(handle: tokio::task::JoinHandle<()>) -> Self {
+        Self(handle)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(super) struct Entry {
+    pub(super) config: config::Program,
+    pub(super) life: Program,
+    pub(super) stdout: Rc<Output>,
+    pub(super) stderr: Rc<Output>,
+    /// It shall start as soon as what it depends on is ready.
+    pub(super) wanted: bool,
+    /// It shall stop as soon as what depends on it has.
+    pub(super) unwanted: bool,
+    /// Its drain signal was sent.
+    pub(super) drained: bool,
+    /// What the log last said it waits for.
+    pub(super) told: Option<Vec<String>>,
+    pub(super) after_stop: Option<AfterStop>,
+    /// Counts processes, so that what an old one's check says is not taken for the new one's.
+    pub(super) start: u64,
+    pub(super) check: Option<Task>,
+    /// Counts changes of state.
+    pub(super) revision: u64,
+    /// On a clock that nobody sets, for the uptime; and on the wall, for the answer.
+    pub(super) started: Option<(Instant, i64)>,
+    pub(super) stopped_at: i64,
+}
+
+impl Entry {
+    pub(super) fn new(id: Id, config: config::Program, stdout: Rc<Output>, stderr: Rc<Output>) -> Self {
+        Self {
+            life: Program::new(rules(&config), id ^ u64::from(std::process::id()) << 32),
+            wanted: config.autostart,
+            config,
+            stdout,
+            stderr,
+            unwanted: false,
+            drained: false,
+            told: None,
+            after_stop: None,
+            start: 0,
+            check: None,
+            revision: 0,
+            started: None,
+            stopped_at: 0,
+        }
+    }
+
+    /// Notes times when the state is another one than before.
+    pub(super) fn changed(&mut self, before: ProcessState) {
+        let state = self.life.state();
+        if state == before && self.life.pid().is_some() == self.check.is_some() {
+            return;
+        }
+        if state != before {
+            self.revision += 1;
+            let now = jiff::Timestamp::now().as_second();
+            if state == ProcessState::Starting {
+                self.started = Some((Instant::now(), now));
+            }
+            if state.is_stopped() || state == ProcessState::Backoff {
+                self.stopped_at = now;
+            }
+        }
+        if self.life.is_ready() || self.life.pid().is_none() && before != state {
+            self.check = None;
+        }
+        if state.is_stopped() {
+            self.unwanted = false;
+            self.drained = false;
+        }
+    }
+
+    /// Whom it runs as, if the configuration says so.
+    pub(super) fn ids(&self) -> Result<Option<Ids>, String> {
+        self.config.user.as_deref().map(user::user).transpose()
+    }
+
+    /// Whether it needs this socket to stay open.
+    pub(super) fn holds(&self, socket: &str) -> bool {
+        self.life.state().is_running() && self.config.sockets.iter().any(|name| name == socket)
+    }
+
+    pub(super) fn reopen_logs(&self) {
+        self.stdout.reopen();
+        self.stderr.reopen();
+    }
+}
+
+/// What the configuration says about the program's life.
+fn rules(config: &config::Program) -> Rules {
+    Rules {
+        name: config.name.clone(),
+        startsecs: config.startsecs,
+        startretries: config.startretries,
+        restart: match config.autorestart {
+            AutoRestart::Never => Restart::Never,
+            AutoRestart::Unexpected => Restart::Unexpected,
+            AutoRestart::Always => Restart::Always,
+        },
+        exitcodes: config.exitcodes.clone(),
+        stopwaitsecs: config.stopwaitsecs,
+        backoff: match config.backoff {
+            None => Backoff::Linear,
+            Some(config::Backoff { initial, factor, max, jitter }) => {
+                Backoff::Exponential { initial, factor, max, jitter }
+            }
+        },
+        start_limit: config.start_limit.map(|limit| (limit.starts, limit.within)),
+        ready_timeout: config.ready.as_ref().map(|ready| ready.timeout),
+    }
+}

@@ -1,0 +1,126 @@
+//! Stopping: dependants first, independent programs at the same time, all of it under one deadline.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::Supervisor;
+use super::entry::Id;
+use crate::os::reaper;
+use crate::program::order::dependants;
+use crate::program::{Input, ProcessState};
+
+/// How often the log says who has not stopped yet.
+const REPORT_INTERVAL: Duration = Duration::from_secs(3);
+/// How long killed processes may take to disappear.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// A whole stop under way.
+pub(super) struct Shutdown {
+    report: Instant,
+    timeout: Option<Instant>,
+    give_up: Option<Instant>,
+}
+
+impl Shutdown {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [Some(self.report), self.timeout, self.give_up].into_iter().flatten().min()
+    }
+}
+
+impl Supervisor {
+    pub(super) fn begin_shutdown(&mut self) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let timeout = self.config.supervisord.shutdown_timeout.map(|timeout| now + timeout);
+        self.shutdown = Some(Shutdown { report: now + REPORT_INTERVAL, timeout, give_up: None });
+        let ids: Vec<Id> = self.entries.keys().copied().collect();
+        for id in &ids {
+            self.want_stopped(*id);
+        }
+        let names = self.alive();
+        if !names.is_empty() {
+            log::info!("waiting for {} to die", names.join(", "));
+        }
+    }
+
+    /// Has a program stop as soon as what depends on it and shall stop too has stopped.
+    pub(super) fn want_stopped(&mut self, id: Id) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.wanted = false;
+            entry.unwanted = !entry.life.state().is_stopped();
+            entry.revision += 1;
+        }
+    }
+
+    pub(super) fn stop_what_may_stop(&mut self) {
+        let ids: Vec<Id> = self.entries.keys().copied().collect();
+        let nodes = self.nodes(&ids);
+        for (n, id) in ids.iter().enumerate() {
+            let Some(entry) = self.entries.get(id).filter(|entry| entry.unwanted) else { continue };
+            let state = entry.life.state();
+            let before = dependants(&nodes, n).filter(|other| self.entries[&ids[*other]].unwanted);
+            let held = before.map(|other| self.entries[&ids[other]].life.state()).collect::<Vec<_>>();
+            if held.is_empty() {
+                if state != ProcessState::Stopping {
+                    self.feed(*id, Input::Stop);
+                }
+            } else if held.iter().all(|state| *state == ProcessState::Stopping) {
+                self.drain(*id);
+            }
+        }
+    }
+
+    /// What depends on it was told to stop, so it lets go of its clients.
+    fn drain(&mut self, id: Id) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.drained) else { return };
+        if let (Some(signal), Some(pid)) = (entry.config.drainsignal, entry.life.pid()) {
+            log::info!("draining: '{}' ({pid}) with {signal}", entry.config.name);
+            let _ = reaper::signal(pid, signal, false);
+            entry.drained = true;
+            entry.revision += 1;
+        }
+    }
+
+    pub(super) fn shutdown_time(&mut self, now: Instant) {
+        let names = self.alive();
+        let Some(shutdown) = &mut self.shutdown else { return };
+        if shutdown.report <= now {
+            shutdown.report = now + REPORT_INTERVAL;
+            log::info!("waiting for {} to die", names.join(", "));
+        }
+        if shutdown.timeout.is_some_and(|timeout| timeout <= now) {
+            shutdown.timeout = None;
+            shutdown.give_up = Some(now + AFTER_KILL);
+            let seconds = self.config.supervisord.shutdown_timeout.unwrap_or_default().as_secs_f64();
+            log::warn!("the stop took {seconds} seconds (shutdown_timeout), killing {}", names.join(", "));
+            for entry in self.entries.values() {
+                if let Some(pid) = entry.life.pid() {
+                    let _ = reaper::signal(pid, Signal::SIGKILL, true);
+                }
+            }
+        }
+    }
+
+    /// Whether everything has stopped, or will not.
+    pub(super) fn is_done(&self) -> bool {
+        let Some(shutdown) = &self.shutdown else { return false };
+        let names = self.alive();
+        if shutdown.give_up.is_some_and(|give_up| give_up <= Instant::now()) {
+            log::error!("{} did not die, giving up on it", names.join(", "));
+            return true;
+        }
+        names.is_empty()
+    }
+
+    /// Programs that have a process or are about to.
+    fn alive(&self) -> Vec<String> {
+        let alive = self
+            .entries
+            .values()
+            .filter(|entry| !entry.life.state().is_stopped() || entry.life.pid().is_some());
+        alive.map(|entry| entry.config.name.clone()).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! A program as clients see it.
+
+use std::time::{Duration, Instant};
+
+use super::entry::Entry;
+use crate::ctl::method::ProcessInfo;
+use crate::program::ProcessState;
+
+impl Entry {
+    /// The answer to `getProcessInfo` (supervisor 4.3 `rpcinterface.py`).
+    pub(super) fn info(&self) -> ProcessInfo {
+        let state = self.life.state();
+        let path =
+            |output: &super::Output| output.path().map(|path| path.display().to_string()).unwrap_or_default();
+        ProcessInfo {
+            name: self.config.name.clone(),
+            group: self.config.group.clone(),
+            description: self.description(state),
+            start: self.started.map_or(0, |(_, wall)| wall),
+            stop: self.stopped_at,
+            now: jiff::Timestamp::now().as_second(),
+            state: state.code(),
+            statename: state.name().to_owned(),
+            spawnerr: self.life.spawn_error().to_owned(),
+            exitstatus: self.life.exit().map_or(0, crate::program::Exit::status),
+            logfile: path(&self.stdout),
+            stdout_logfile: path(&self.stdout),
+            stderr_logfile: path(&self.stderr),
+            pid: self.life.pid().unwrap_or(0),
+        }
+    }
+
+    fn description(&self, state: ProcessState) -> String {
+        match state {
+            ProcessState::Running => {
+                let up =
+                    self.started.map_or(Duration::ZERO, |(began, _)| Instant::now().duration_since(began));
+                format!("pid {}, uptime {}", self.life.pid().unwrap_or(0), uptime(up))
+            }
+            ProcessState::Fatal | ProcessState::Backoff => match self.life.spawn_error() {
+                "" => format!("unknown error (try \"tail {}\")", self.config.name),
+                why => why.to_owned(),
+            },
+            ProcessState::Stopped | ProcessState::Exited if self.started.is_some() => {
+                local_time(self.stopped_at)
+            }
+            ProcessState::Stopped | ProcessState::Exited => "Not started".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// As Python writes a `timedelta` of whole seconds: `0:00:05`, `1 day, 0:00:05`, `2 days, 10:00:00`.
+fn uptime(up: Duration) -> String {
+    let seconds = up.as_secs();
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day, {clock}"),
+        days => format!("{days} days, {clock}"),
+    }
+}
+
+/// `Jan 31 12:00 PM`, where the daemon is.
+fn local_time(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%b %d %I:%M %p").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uptime_is_written_as_python_writes_it() {
+        for (seconds, expected) in [
+            (0, "0:00:00"),
+            (3_725, "1:02:05"),
+            (86_405, "1 day, 0:00:05"),
+            (2 * 86_400 + 36_000, "2 days, 10:00:00"),
+        ] {
+            assert_eq!(uptime(Duration::from_secs(seconds)), expected);
+        }
+    }
+}
