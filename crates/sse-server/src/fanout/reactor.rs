@@ -31,6 +31,9 @@ const REPORTS_MAX: usize = 1024;
 /// Portions that a stream behind reads in one turn of the loop; then others come first.
 const PORTIONS_MAX: usize = 2;
 
+/// Poll takes its time in a C int of milliseconds.
+const SLEEP_MAX_MS: u64 = 3_600_000;
+
 /// How long a turn writes rounds, and how long it lets streams behind read on, before it looks at the
 /// sockets again.
 const WRITING_MAX: Duration = Duration::from_millis(20);
@@ -147,9 +150,9 @@ impl Reactor {
         }
         let idle = (!self.config.idle_timeout.is_zero()).then_some(self.idle_look_ms);
         let due = [self.heartbeats.next_due(), idle, self.drain_until_ms].into_iter().flatten().min()?;
-        // Poll counts in whole milliseconds from now, so the clock may have moved since `now_ms`.
-        let now_ms = millis(self.began.elapsed());
-        Some(Duration::from_millis(due.saturating_sub(now_ms).max(1)))
+        // Poll counts from now, and the clock may have moved since `now_ms`.
+        let in_ms = due.saturating_sub(millis(self.began.elapsed()));
+        Some(Duration::from_millis(in_ms.clamp(1, SLEEP_MAX_MS)))
     }
 
     /// What a socket reports.
@@ -500,6 +503,8 @@ impl Reactor {
     }
 }
 
+/// A duration in milliseconds; one beyond reason becomes so long that it is never over, and still can be
+/// added to a time.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(u64::MAX / 4)
 }
