@@ -4,10 +4,22 @@
 //! - [`store`]: where accepted events are committed before anybody sees them.
 //! - [`backplane`]: where an accepted event gets its id and its place in the one order.
 //! - [`fanout`]: the streams' sockets, written by reactor threads.
+//! - [`metrics`], [`system`], [`access_log`]: what is counted, measured and noted.
+//! - [`http`]: requests and answers.
+//! - [`config`], [`token`], [`listener`]: what the server is started with.
+//! - [`server`]: the wiring; it runs and drains.
 //! - [`nginx`]: the configuration of the nginx in front, rendered from a template.
 
+pub mod access_log;
 pub mod backplane;
+pub mod config;
 pub mod fanout;
+pub mod http;
 pub mod hub;
+pub mod listener;
+pub mod metrics;
 pub mod nginx;
+pub mod server;
 pub mod store;
+pub mod system;
+pub mod token;

@@ -1,2 +1,200 @@
 //! The command line of `sse-server`.
-fn main() {}
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sse_server::config::{Config, Listen};
+use sse_server::fanout::detach::DETACHED;
+use sse_server::{nginx, server};
+
+const USAGE: &str = "\
+An event hub that pushes Server-Sent Events to browsers.
+
+Usage: sse-server [--config FILE] [--listen ADDR]… [COMMAND]
+
+Commands:
+  run           serve (the default)
+  check         print the effective configuration, or every mistake, and start nothing
+  healthcheck   exit with 0 if a server answers at the first listener, else with 1
+  nginx --template FILE [--output FILE] [--check-port]
+                render the configuration of the nginx in front
+
+Options:
+  --config FILE   TOML with the keys of docs/sse-server.toml; environment variables win over it
+  --listen ADDR   host:port or unix:PATH, more than once if wanted; default 127.0.0.1:5001
+  --help, --version
+";
+
+const EXIT_FAILED: u8 = 1;
+const EXIT_CONFIGURATION: u8 = 2;
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Default)]
+struct Arguments {
+    config: Option<PathBuf>,
+    listen: Vec<String>,
+    command: String,
+    rest: Vec<String>,
+    help: bool,
+    version: bool,
+}
+
+fn arguments() -> Result<Arguments, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut found = Arguments::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => found.config = Some(parser.value()?.into()),
+            Long("listen") => found.listen.push(parser.value()?.string()?),
+            Short('h') | Long("help") => found.help = true,
+            Short('V') | Long("version") => found.version = true,
+            Value(word) if found.command.is_empty() => {
+                found.command = word.string()?;
+                if found.command == "nginx" {
+                    found.rest = parser.raw_args()?.map(|word| word.to_string_lossy().into_owned()).collect();
+                }
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(found)
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            return complain(&format!("{error}; sse-server --help tells what there is"), EXIT_CONFIGURATION);
+        }
+    };
+    if arguments.help {
+        return say(USAGE);
+    }
+    if arguments.version {
+        return say(&format!("sse-server {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut config = match Config::load(arguments.config.as_deref(), &env) {
+        Ok(config) => config,
+        Err(mistakes) => return complain(&mistakes.join("\n"), EXIT_CONFIGURATION),
+    };
+    match arguments.listen.iter().map(|text| text.parse()).collect::<Result<Vec<Listen>, _>>() {
+        // What the command line names comes first: there the health check asks.
+        Ok(named) => config.listen = named.into_iter().chain(config.listen).collect(),
+        Err(why) => return complain(&format!("--listen {why}"), EXIT_CONFIGURATION),
+    }
+    match arguments.command.as_str() {
+        "" | "run" => run(config),
+        "check" => {
+            for warning in &config.warnings {
+                let _ = writeln!(io::stderr(), "warning: {warning}");
+            }
+            say(&config.to_toml())
+        }
+        "healthcheck" => healthcheck(&config),
+        "nginx" => render_nginx(&config, arguments.rest),
+        other => complain(
+            &format!("{other:?} is not one of the commands run, check, healthcheck and nginx"),
+            EXIT_CONFIGURATION,
+        ),
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
+}
+
+fn run(config: Config) -> ExitCode {
+    start_log();
+    match actix_rt::System::new().block_on(server::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Everything but requests goes to stderr. A detached stream is no error, though actix-http takes it for one.
+fn start_log() {
+    let mut builder =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn"));
+    builder.format(|out, record| {
+        let time = out.timestamp_millis();
+        if record.args().to_string() == DETACHED {
+            return Ok(());
+        }
+        writeln!(out, "{time} {:5} {}", record.level(), record.args())
+    });
+    builder.init();
+}
+
+fn healthcheck(config: &Config) -> ExitCode {
+    let listen = config.listen_or_default();
+    let Some(address) = listen.first() else { return ExitCode::from(EXIT_FAILED) };
+    match is_live(address) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => complain(&format!("{address} answers, but not as a live server"), EXIT_FAILED),
+        Err(error) => complain(&format!("{address} does not answer: {error}"), EXIT_FAILED),
+    }
+}
+
+fn is_live(address: &Listen) -> io::Result<bool> {
+    let request = b"GET /sse/health/live HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    let mut answer = [0; 12];
+    match address {
+        Listen::Unix(path) => {
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+            stream.write_all(request)?;
+            stream.read_exact(&mut answer)?;
+        }
+        Listen::Tcp(address) => {
+            let mut stream =
+                TcpStream::connect(address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:"))?;
+            stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+            stream.write_all(request)?;
+            stream.read_exact(&mut answer)?;
+        }
+    }
+    Ok(answer.ends_with(b" 200"))
+}
+
+fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
+    let rendered = || -> Result<String, nginx::Error> {
+        let invocation = nginx::Invocation::parse(rest)?;
+        let descriptors = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+            .map_or(1024, |(_, hard)| hard);
+        let settings = nginx::Settings {
+            connections_max: config.connections_max as u64,
+            event_bytes_max: config.event_bytes_max as u64,
+            idle_timeout_seconds: config.idle_timeout.as_secs(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            descriptors_max: descriptors,
+            ..nginx::Settings::default()
+        };
+        let settings =
+            settings.surroundings(|name| std::env::var(name).ok(), nix::unistd::geteuid().is_root())?;
+        if let Some(warning) = settings.warning() {
+            let _ = writeln!(io::stderr(), "warning: {warning}");
+        }
+        invocation.run(&settings)
+    };
+    match rendered() {
+        Ok(text) => say(&text),
+        Err(error) => complain(&error.to_string(), EXIT_CONFIGURATION),
+    }
+}

@@ -200,6 +200,12 @@ impl NewEvent {
     pub fn topics(&self) -> &[Topic] {
         &self.topics
     }
+
+    /// What it carries.
+    #[must_use]
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,166 @@
+//! Every setting: its key, what it means, and its default; the one list that everything else is made from.
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its key in TOML.
+    pub key: &'static str,
+    /// Its environment variable.
+    pub variable: &'static str,
+    /// Its default, as it would be written.
+    pub default: &'static str,
+    /// Whether its value is shown to nobody.
+    pub secret: bool,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+const fn setting(
+    key: &'static str,
+    variable: &'static str,
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { key, variable, default, secret: false, doc }
+}
+
+/// All of them, in the order in which they are shown.
+pub const SETTINGS: [Setting; 18] = [
+    setting(
+        "listen",
+        "SSE_LISTEN",
+        "",
+        "Addresses to listen on, host:port or unix:PATH, with commas between them; beside sockets that were handed over. Without either: 127.0.0.1:5001.",
+    ),
+    setting(
+        "metrics_listen",
+        "SSE_METRICS_LISTEN",
+        "",
+        "One more address, for /metrics and /sse/health alone.",
+    ),
+    setting(
+        "data_dir",
+        "DATA_DIR",
+        "data",
+        "The folder of what must survive a restart: the position of the event ids, the publish token.",
+    ),
+    setting("max_connections", "SSE_MAX_CONNECTIONS", "100", "Streams open at one time; 0 is unlimited."),
+    setting(
+        "max_connections_per_ip",
+        "SSE_MAX_CONNECTIONS_PER_IP",
+        "10",
+        "Streams of one address, or of one IPv6 /64, at one time; 0 is unlimited.",
+    ),
+    setting(
+        "connect_rate",
+        "SSE_CONNECT_RATE",
+        "0",
+        "Streams opened per second by one address, twice that at once; 0 is unlimited.",
+    ),
+    setting(
+        "heartbeat_interval",
+        "SSE_HEARTBEAT_INTERVAL",
+        "30",
+        "Seconds of silence after which a stream gets a heartbeat; 1 to 86400.",
+    ),
+    setting(
+        "idle_timeout",
+        "SSE_IDLE_TIMEOUT",
+        "300",
+        "Seconds after which a stream that takes no byte is closed; 0 is never.",
+    ),
+    setting(
+        "reconnect_spread",
+        "SSE_RECONNECT_SPREAD",
+        "5000",
+        "Milliseconds over which clients spread their return after a goodbye; 0 to 3600000.",
+    ),
+    Setting {
+        key: "publish_token",
+        variable: "SSE_PUBLISH_TOKEN",
+        default: "",
+        secret: true,
+        doc: "What publishers show as Authorization: Bearer, at least 8 characters. Without it one is made and kept in DATA_DIR/publish.token.",
+    },
+    setting(
+        "publish_rate",
+        "SSE_PUBLISH_RATE",
+        "1000",
+        "Events per second that one token may publish, twice that at once; 0 is unlimited.",
+    ),
+    setting(
+        "max_event_bytes",
+        "SSE_MAX_EVENT_BYTES",
+        "262144",
+        "Bytes of one event's data; a request may be 16 times as large. 1 to 67108864.",
+    ),
+    setting("history", "SSE_HISTORY", "memory", "Where the history is kept: memory."),
+    setting(
+        "history_events",
+        "SSE_HISTORY_EVENTS",
+        "100000",
+        "Events kept for those who come back; 0 is unlimited.",
+    ),
+    setting("history_bytes", "SSE_HISTORY_BYTES", "67108864", "Bytes of events kept; 0 is unlimited."),
+    setting("history_age", "SSE_HISTORY_AGE", "86400", "Seconds that an event is kept; 0 is unlimited."),
+    setting(
+        "trusted_proxies",
+        "SSE_TRUSTED_PROXIES",
+        "",
+        "Addresses and networks whose word about a client's address counts, with commas between them. A unix socket is always trusted.",
+    ),
+    setting(
+        "request_timeout",
+        "SSE_REQUEST_TIMEOUT",
+        "15",
+        "Seconds that a request may take to arrive; 1 to 3600.",
+    ),
+];
+
+/// Names of what is to come: refused, because to ignore them would promise what is not kept.
+pub(super) const REFUSED: [&str; 9] = [
+    "SSE_REDIS_URL",
+    "SSE_NAMESPACE",
+    "SSE_JWT_KEY_FILE",
+    "SSE_JWKS_FILE",
+    "SSE_PUBLISH_TOKENS_FILE",
+    "SSE_PUBLIC_TOPICS",
+    "TLS_CERT",
+    "TLS_KEY",
+    "APP_UPSTREAM",
+];
+
+/// Names of what is to come that change nothing but speed or convenience: said, and passed over.
+pub(super) const WITHOUT_EFFECT: [&str; 6] = [
+    "SSE_COMPRESSION",
+    "SSE_COMPRESSION_THRESHOLD",
+    "SSE_FLUSH_INTERVAL",
+    "SSE_CORS_ORIGINS",
+    "SSE_IDEMPOTENCY_WINDOW",
+    "SSE_LIMITS",
+];
+
+/// `, did you mean …?` if one of the known names is near.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|name| (distance(word, name), name))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
+        .min()
+        .map_or_else(String::new, |(_, name)| format!(", did you mean {name}?"))
+}
+
+/// Insertions, deletions and replacements between two words (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replace = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

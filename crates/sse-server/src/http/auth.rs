@@ -1,0 +1,36 @@
+//! Who calls: from the request to a grant.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+use subtle::ConstantTimeEq;
+
+use super::State;
+use super::error::Problem;
+use crate::hub::TopicFilter;
+use crate::hub::grant::Grant;
+use crate::metrics::Metrics;
+
+/// The grant of a publisher: whoever shows the publish token.
+pub(super) fn publisher(request: &HttpRequest, state: &State) -> Result<Grant, Problem> {
+    let refused = |detail| {
+        Metrics::count(&state.metrics.rejected_unauthorized);
+        Err(Problem::unauthorized(detail))
+    };
+    let Some(value) = request.headers().get(AUTHORIZATION) else {
+        return refused("publishing needs the header Authorization: Bearer with the publish token");
+    };
+    let shown = value.as_bytes();
+    let is_bearer = shown.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
+    let token = if is_bearer { shown[7..].trim_ascii() } else { b"" };
+    // The time it takes says nothing about where they differ.
+    if bool::from(token.ct_eq(state.publish_token.as_bytes())) {
+        Ok(Grant::publisher("token"))
+    } else {
+        refused("the publish token is wrong")
+    }
+}
+
+/// The grant of a reader: anybody may read every topic.
+pub(super) fn reader() -> Grant {
+    Grant::anonymous(vec![TopicFilter::every()])
+}

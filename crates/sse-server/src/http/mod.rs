@@ -1,0 +1,124 @@
+//! The route table, one line a route; beside the wiring the only place that knows actix.
+
+mod auth;
+mod error;
+mod health;
+mod log;
+mod metrics;
+mod peer;
+mod publish;
+mod subscribe;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use actix_web::guard::{Any, Get, Head, Post};
+use actix_web::web::{self, ServiceConfig};
+use actix_web_lab::middleware::CatchPanic;
+use parking_lot::Mutex;
+
+pub use self::log::on_stream_end;
+use crate::access_log::AccessLog;
+use crate::backplane::Backplane;
+use crate::config::Config;
+use crate::fanout::{Fanout, StreamEnd};
+use crate::hub::limits::{ConnectionLimits, RateTable};
+use crate::metrics::Metrics;
+use crate::system::Sampler;
+use error::Problem;
+
+/// Addresses whose connects are counted at one time.
+pub const CONNECT_RATE_ADDRESSES_MAX: usize = 65_536;
+/// Tokens whose publishes are counted at one time.
+pub const PUBLISH_RATE_TOKENS_MAX: usize = 1024;
+
+/// What every handler may see.
+pub struct State {
+    /// The configuration.
+    pub config: Config,
+    /// Where events go.
+    pub backplane: Backplane,
+    /// Where streams go.
+    pub fanout: Fanout,
+    /// How many streams there may be.
+    pub limits: ConnectionLimits,
+    /// Streams opened per second and address.
+    pub connect_rate: Mutex<RateTable<std::net::IpAddr>>,
+    /// Events per second and token.
+    pub publish_rate: Mutex<RateTable<String>>,
+    /// What publishers show.
+    pub publish_token: String,
+    /// Counted here.
+    pub metrics: Metrics,
+    /// Where requests are noted.
+    pub access_log: AccessLog,
+    /// Told when a stream has ended.
+    pub on_stream_end: Arc<dyn Fn(StreamEnd) + Send + Sync>,
+    /// Figures of the process.
+    pub sampler: Sampler,
+    /// When the server started.
+    pub started: Instant,
+    /// Whether streams are being ended.
+    pub draining: AtomicBool,
+}
+
+impl State {
+    /// Whether streams are being ended.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}
+
+/// Which paths a listener answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// `/metrics` and `/sse/health` alone.
+    Figures,
+}
+
+/// The routes of a listener.
+pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
+    move |service| {
+        let read = || web::route().guard(Any(Get()).or(Head()));
+        let only = |allow| move || std::future::ready(Err::<&str, _>(Problem::method_not_allowed(allow)));
+        let get = || web::route().to(only("GET, HEAD"));
+        if scope == Scope::All {
+            service
+                .service(web::resource("/sse").route(read().to(subscribe::subscribe)).default_service(get()))
+                .service(
+                    web::resource("/sse/publish")
+                        .route(web::route().guard(Post()).to(publish::publish))
+                        .default_service(web::route().to(only("POST"))),
+                );
+        }
+        service
+            .service(web::resource("/sse/health").route(read().to(health::health)).default_service(get()))
+            .service(web::resource("/sse/health/live").route(read().to(health::live)).default_service(get()))
+            .service(
+                web::resource("/sse/health/ready").route(read().to(health::ready)).default_service(get()),
+            )
+            .service(web::resource("/metrics").route(read().to(metrics::metrics)).default_service(get()))
+            .default_service(web::route().to(|| std::future::ready(Err::<&str, _>(Problem::not_found()))));
+    }
+}
+
+/// An application for one worker of one listener.
+macro_rules! application {
+    ($state:expr, $scope:expr) => {
+        actix_web::App::new()
+            .app_data(actix_web::web::Data::clone(&$state))
+            .wrap($crate::http::no_panic())
+            .wrap(actix_web::middleware::from_fn($crate::http::write_access_log))
+            .configure($crate::http::routes($scope))
+    };
+}
+pub(crate) use self::log::write_access_log;
+pub(crate) use application;
+
+/// A panic in a handler costs its request, not the streams.
+pub(crate) fn no_panic() -> CatchPanic {
+    CatchPanic::default()
+}

@@ -1,0 +1,336 @@
+//! `GET /sse`: from a request to a stream that a reactor writes.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use actix_web::http::header::{self, ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use actix_web::http::{Method, StatusCode, Version};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::error::Problem;
+use super::log::request_line;
+use super::{State, auth, peer};
+use crate::fanout::{AttachError, ConnectionId, ConnectionInfo, NewStream, detach};
+use crate::hub::limits::{Refusal, TooMany, counted_as};
+use crate::hub::{After, EventId, EventType, Interest, TopicFilter};
+use crate::metrics::Metrics;
+
+/// When a client whose address is full may come back: one of its other streams may have ended by then.
+const RETRY_AFTER_PER_IP: Duration = Duration::from_secs(5);
+/// When a client may come back to a full server.
+const RETRY_AFTER_POOL: Duration = Duration::from_secs(10);
+/// When a client may come back to a server that is draining.
+const RETRY_AFTER_DRAIN: Duration = Duration::from_secs(3);
+/// Filters that one stream may name.
+const FILTERS_MAX: usize = 256;
+/// The part of a client's name that is kept.
+const USER_AGENT_BYTES_MAX: usize = 160;
+
+/// The handler.
+pub(super) async fn subscribe(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
+    if state.is_draining() {
+        return draining(&request);
+    }
+    let grant = auth::reader();
+    if !accepts_event_stream(request.headers()) {
+        return Err(Problem::not_acceptable());
+    }
+    let asked = Asked::parse(request.query_string(), request.headers())?;
+    let topics = grant
+        .narrow(&asked.topics)
+        .map_err(|filter| Problem::forbidden(format!("reading {filter} is not allowed")))?;
+    let interest = Interest::new(topics, asked.types, asked.envelope);
+    if request.method() == Method::HEAD {
+        return Ok(head_response());
+    }
+    let address = peer::of(&request, &state.config.trusted_proxies);
+    connect_rate(&state, address)?;
+    let permit = state.limits.admit(address).map_err(|refusal| refused(&state, refusal))?;
+    let socket = detach::duplicate(&request)
+        .ok_or_else(|| Problem::internal("this connection is not a plain socket"))?
+        .map_err(|error| Problem::internal(format!("the connection cannot be taken over: {error}")))?;
+    let connection = ConnectionInfo {
+        id: ConnectionId::random().map_err(|error| Problem::internal(format!("no random bytes: {error}")))?,
+        address,
+        user_agent: user_agent(request.headers()),
+        connected_at: SystemTime::now(),
+        request: request_line(&request).into(),
+    };
+    let chunked = request.version() != Version::HTTP_10;
+    let stream = NewStream {
+        head: head(chunked),
+        chunked,
+        interest,
+        after: asked.after,
+        permit,
+        connection,
+        on_end: std::sync::Arc::clone(&state.on_stream_end),
+    };
+    match state.fanout.attach(socket, stream) {
+        Ok(()) => {}
+        Err(AttachError::Draining) => return draining(&request),
+        Err(AttachError::Watch(error)) => {
+            return Err(Problem::internal(format!("the connection cannot be watched: {error}")));
+        }
+    }
+    let mut response =
+        HttpResponse::Ok().message_body(detach::Detached).map_err(|_| Problem::internal("no body"))?;
+    response.extensions_mut().insert(detach::Detached);
+    Ok(response.map_into_boxed_body())
+}
+
+/// The whole response head: nothing of actix comes after it.
+fn head(chunked: bool) -> Vec<u8> {
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let framing = if chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n\
+         Connection: close\r\n{framing}Date: {date}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn head_response() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .finish()
+}
+
+/// A plain EventSource dies for good on any status but 200, so it is told to come back; others get 503.
+fn draining(request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    if !names_event_stream(request.headers()) {
+        return Err(Problem::unavailable("the server is draining and opens no streams", RETRY_AFTER_DRAIN));
+    }
+    Ok(HttpResponse::build(StatusCode::OK)
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .body("retry: 3000\n\n"))
+}
+
+fn connect_rate(state: &State, address: std::net::IpAddr) -> Result<(), Problem> {
+    let rate = state.config.connect_rate;
+    if rate == 0 {
+        return Ok(());
+    }
+    let taken = state.connect_rate.lock().take(counted_as(address), 1, Instant::now());
+    taken.map_err(|too_many| {
+        Metrics::count(&state.metrics.rejected_rate_limited);
+        let time = match too_many {
+            TooMany::RetryAfter(time) => time,
+            TooMany::AboveBurst(_) => Duration::from_secs(1),
+        };
+        Problem::too_many(format!("this address opened more than {rate} streams per second"), time)
+    })
+}
+
+fn refused(state: &State, refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::PerIp { max, .. } => {
+            Metrics::count(&state.metrics.rejected_per_ip);
+            Problem::too_many(format!("{refusal}, the limit of one address is {max}"), RETRY_AFTER_PER_IP)
+        }
+        Refusal::PoolFull { max, .. } => {
+            Metrics::count(&state.metrics.rejected_pool_full);
+            Problem::unavailable(format!("{refusal}, the limit of the server is {max}"), RETRY_AFTER_POOL)
+        }
+    }
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    let end = text
+        .char_indices()
+        .map(|(n, c)| n + c.len_utf8())
+        .take_while(|end| *end <= USER_AGENT_BYTES_MAX)
+        .last();
+    Some(text[..end.unwrap_or(0)].into())
+}
+
+/// What a request asks for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    topics: Vec<TopicFilter>,
+    types: Vec<EventType>,
+    envelope: bool,
+    after: After,
+}
+
+impl Asked {
+    fn parse(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+        let bad = |name: &str, why: crate::hub::Invalid| Problem::bad_request(format!("{name}: {why}"));
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+            .map_err(|error| Problem::bad_request(format!("the query is malformed: {error}")))?;
+        let mut asked = Self { topics: Vec::new(), types: Vec::new(), envelope: false, after: After::Live };
+        for (name, value) in pairs {
+            let words = value.split(',').map(str::trim);
+            match name.as_str() {
+                "topic" => {
+                    for word in words {
+                        asked.topics.push(TopicFilter::parse(word).map_err(|why| bad("topic", why))?);
+                    }
+                }
+                "types" | "subscribe" => {
+                    for word in words.filter(|word| !word.is_empty()) {
+                        asked.types.push(EventType::parse(word).map_err(|why| bad(&name, why))?);
+                    }
+                }
+                "last_event_id" | "lastEventId" if !value.is_empty() => {
+                    asked.after = after(&value).ok_or_else(|| {
+                        Problem::bad_request(format!(
+                            "{name} is {value:?}, but it must be <ms>-<seq> or earliest"
+                        ))
+                    })?;
+                }
+                "envelope" => {
+                    asked.envelope = match value.as_str() {
+                        "1" => true,
+                        "0" | "" => false,
+                        _ => {
+                            return Err(Problem::bad_request(format!(
+                                "envelope is {value:?}, but it must be 0 or 1"
+                            )));
+                        }
+                    };
+                }
+                // Anything else is the page's own, such as what keeps a cache away.
+                _ => {}
+            }
+        }
+        if asked.topics.len() > FILTERS_MAX || asked.types.len() > FILTERS_MAX {
+            return Err(Problem::bad_request(format!(
+                "a stream may name at most {FILTERS_MAX} topics and types"
+            )));
+        }
+        if asked.topics.is_empty() {
+            asked.topics.push(TopicFilter::every());
+        }
+        if let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
+            asked.after = value.to_str().ok().and_then(after).unwrap_or(After::Malformed);
+        }
+        Ok(asked)
+    }
+}
+
+fn after(text: &str) -> Option<After> {
+    match text {
+        "earliest" => Some(After::Earliest),
+        text => text.parse::<EventId>().ok().map(After::Id),
+    }
+}
+
+/// Whether the Accept header, if there is one, leaves room for `text/event-stream`.
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let mut best: Option<(u8, bool)> = None;
+    for (range, quality) in values.filter_map(media_ranges).flatten() {
+        let specific = match range.as_str() {
+            "text/event-stream" => 2,
+            "text/*" => 1,
+            "*/*" => 0,
+            _ => continue,
+        };
+        // The most specific range decides (RFC 9110, 12.5.1).
+        if best.is_none_or(|(known, _)| specific > known) {
+            best = Some((specific, quality > 0.0));
+        }
+    }
+    best.is_some_and(|(_, accepted)| accepted)
+}
+
+/// Whether the Accept header names `text/event-stream` itself, as every EventSource does.
+fn names_event_stream(headers: &HeaderMap) -> bool {
+    let mut ranges = headers.get_all(ACCEPT).filter_map(media_ranges).flatten();
+    ranges.any(|(range, quality)| range == "text/event-stream" && quality > 0.0)
+}
+
+fn media_ranges(value: &header::HeaderValue) -> Option<Vec<(String, f32)>> {
+    let text = value.to_str().ok()?;
+    let ranges = text.split(',').map(|part| {
+        let mut pieces = part.split(';').map(str::trim);
+        let range = pieces.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = pieces.find_map(|piece| piece.strip_prefix("q=").or_else(|| piece.strip_prefix("Q=")));
+        (range, quality.and_then(|quality| quality.parse().ok()).unwrap_or(1.0))
+    });
+    Some(ranges.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn an_accept_header_decides_as_http_says() {
+        for (value, accepts, names) in [
+            ("text/event-stream", true, true),
+            ("*/*", true, false),
+            ("text/*;q=0.5", true, false),
+            ("text/html, text/event-stream;q=0", false, false),
+            ("application/json", false, false),
+            ("*/*;q=0.1, text/event-stream;q=0", false, false),
+            ("TEXT/Event-Stream ; q=0.3", true, true),
+        ] {
+            let map = headers(&[("accept", value)]);
+            assert_eq!((accepts_event_stream(&map), names_event_stream(&map)), (accepts, names), "{value}");
+        }
+        assert!(accepts_event_stream(&headers(&[])) && !names_event_stream(&headers(&[])));
+    }
+
+    #[test]
+    fn a_query_says_what_is_wanted() {
+        let id = |text: &str| After::Id(text.parse().unwrap());
+        let asked = Asked::parse(
+            "topic=a,b&topic=job:*&types=x&subscribe=y&envelope=1&lastEventId=5-1&_=3",
+            &headers(&[]),
+        );
+        let asked = asked.unwrap();
+        assert_eq!(asked.topics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "job:*"]);
+        assert_eq!(asked.types.iter().map(EventType::as_str).collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!((asked.envelope, asked.after), (true, id("5-1")));
+        // The header wins, and a malformed one is told by a reset, not by a refusal that ends an EventSource.
+        for (value, expected) in [
+            ("7-0", id("7-0")),
+            ("nonsense", After::Malformed),
+            ("earliest", After::Earliest),
+            ("", id("5-1")),
+        ] {
+            let asked = Asked::parse("last_event_id=5-1", &headers(&[("last-event-id", value)])).unwrap();
+            assert_eq!(asked.after, expected, "{value}");
+        }
+        assert_eq!(Asked::parse("", &headers(&[])).unwrap().topics, [TopicFilter::every()]);
+    }
+
+    #[test]
+    fn a_malformed_query_is_refused_with_its_name() {
+        for (query, expected) in [
+            (
+                "topic=a%20b",
+                "topic: topic filter \"a b\" is neither a topic, nor a prefix of one followed by *, nor * alone",
+            ),
+            (
+                "topic=",
+                "topic: topic filter \"\" is neither a topic, nor a prefix of one followed by *, nor * alone",
+            ),
+            ("types=a%0Db", "types: event type \"a\\rb\" is not 1 to 64 characters without CR, LF and NUL"),
+            ("last_event_id=5", "last_event_id is \"5\", but it must be <ms>-<seq> or earliest"),
+            ("envelope=yes", "envelope is \"yes\", but it must be 0 or 1"),
+        ] {
+            assert_eq!(Asked::parse(query, &headers(&[])).unwrap_err().to_string(), expected);
+        }
+    }
+}

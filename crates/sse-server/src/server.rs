@@ -1,0 +1,264 @@
+//! Builds the parts, binds the listeners, runs, drains.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::HttpServer;
+use actix_web::web::Data;
+use anyhow::Context;
+use parking_lot::Mutex;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+
+use crate::access_log::AccessLog;
+use crate::backplane::{self, Backplane};
+use crate::config::Config;
+use crate::fanout::{self, Fanout, detach};
+use crate::http::{
+    CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, on_stream_end,
+};
+use crate::hub::limits::{ConnectionConfig, ConnectionLimits, RateTable};
+use crate::hub::{HistoryConfig, HubConfig};
+use crate::listener::{self, Listener};
+use crate::metrics::Metrics;
+use crate::system::Sampler;
+use crate::token;
+
+/// Threads that parse and answer requests; streams are written by others.
+const WORKERS_MAX: usize = 4;
+/// How long an idle connection is kept for its next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long requests that were read may take once the server ends.
+const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
+/// How long a drain waits for clients that do not take their goodbye.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Connections beside the streams: publishes, health checks, refusals.
+const CONNECTIONS_SPARE: usize = 4096;
+
+/// A server for one kind of listener, not yet listening.
+macro_rules! http_server {
+    ($state:expr, $scope:expr) => {{
+        let (state, scope) = (Data::clone($state), $scope);
+        let timeout = state.config.request_timeout;
+        let connections = match state.config.connections_max {
+            0 => 1_000_000,
+            max => max + CONNECTIONS_SPARE,
+        };
+        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS_MAX));
+        HttpServer::new(move || application!(state, scope))
+            .on_connect(detach::on_connect)
+            .workers(workers)
+            .max_connections(connections)
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(timeout)
+            .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
+            .disable_signals()
+    }};
+}
+/// Runs until SIGTERM or SIGINT, and until every stream has said goodbye.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    raise_descriptor_limit(&config);
+    let mut listeners = listener::handed_over()?;
+    let named = if listeners.is_empty() { config.listen_or_default() } else { config.listen.clone() };
+    for address in &named {
+        listeners.push(listener::open(address)?);
+    }
+    let figures = config.metrics_listen.as_ref().map(listener::open).transpose()?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| {
+        format!("cannot make DATA_DIR {}: name a folder that can be written", config.data_dir.display())
+    })?;
+    let publish_token = match &config.publish_token {
+        Some(token) => token.clone(),
+        None => token::load_or_make(&config.data_dir)?,
+    };
+    let (access_log, flush) = AccessLog::start(io::stdout()).context("cannot start the access log")?;
+    let state = build(config, publish_token, access_log)?;
+    let mut signals = Signals::install().context("cannot install the signal handlers")?;
+
+    let mut server = http_server!(&state, Scope::All);
+    for listener in listeners {
+        let address = describe(&listener);
+        server = match listener {
+            Listener::Tcp(listener) => server.listen(listener),
+            Listener::Unix(listener) => server.listen_uds(listener),
+        }
+        .with_context(|| format!("cannot serve on {address}"))?;
+        log::info!("listening on {address}");
+    }
+    let server = server.run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    let figures_handle = match figures {
+        Some(listener) => {
+            let address = describe(&listener);
+            let figures = http_server!(&state, Scope::Figures).workers(1);
+            let figures = match listener {
+                Listener::Tcp(listener) => figures.listen(listener),
+                Listener::Unix(listener) => figures.listen_uds(listener),
+            };
+            let figures = figures.with_context(|| format!("cannot serve on {address}"))?.run();
+            let handle = figures.handle();
+            actix_rt::spawn(figures);
+            log::info!("figures on {address}");
+            Some(handle)
+        }
+        None => None,
+    };
+
+    loop {
+        match signals.next().await {
+            Signal::Drain => {
+                log::info!(
+                    "SIGUSR1: draining {} streams, then answering as draining",
+                    state.fanout.streams()
+                );
+                state.draining.store(true, Ordering::SeqCst);
+                let fanout = state.fanout.clone();
+                actix_rt::spawn(async move { fanout.drain().await });
+            }
+            Signal::End(name) => {
+                log::info!("{name}: draining {} streams, then ending", state.fanout.streams());
+                break;
+            }
+        }
+    }
+    // Nothing more is accepted from here on; who comes to a handed-over listener waits in its backlog.
+    state.draining.store(true, Ordering::SeqCst);
+    let stopped = handle.stop(true);
+    state.fanout.drain().await;
+    stopped.await;
+    if let Some(handle) = figures_handle {
+        handle.stop(false).await;
+    }
+    if let Err(error) = state.backplane.close().await {
+        log::error!("the position of the event ids could not be kept exactly: {error}");
+    }
+    log::info!("ended");
+    drop(state);
+    flush.wait();
+    Ok(())
+}
+
+fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow::Result<Data<State>> {
+    let age_max_ms = u64::try_from(config.history_age_max.as_millis()).unwrap_or(u64::MAX);
+    let history = HistoryConfig {
+        events_max: config.history_events_max,
+        bytes_max: config.history_bytes_max,
+        age_max_ms,
+    };
+    let backplane = Backplane::open(backplane::Config {
+        data_dir: config.data_dir.clone(),
+        hub: HubConfig { history, ..HubConfig::default() },
+        ..backplane::Config::default()
+    })
+    .with_context(|| format!("cannot keep the position of the event ids in {}", config.data_dir.display()))?;
+    let fanout = Fanout::start(
+        fanout::Config {
+            heartbeat_interval: config.heartbeat_interval,
+            idle_timeout: config.idle_timeout,
+            reconnect_spread_ms: config.reconnect_spread_ms,
+            drain_timeout: DRAIN_TIMEOUT,
+            ..fanout::Config::default()
+        },
+        backplane.clone(),
+    )
+    .context("cannot start the threads that write streams")?;
+    let limits = ConnectionLimits::new(ConnectionConfig {
+        connections_max: config.connections_max,
+        connections_per_ip_max: config.connections_per_ip_max,
+    });
+    Ok(Data::new(State {
+        connect_rate: Mutex::new(RateTable::new(config.connect_rate, CONNECT_RATE_ADDRESSES_MAX)),
+        publish_rate: Mutex::new(RateTable::new(config.publish_rate, PUBLISH_RATE_TOKENS_MAX)),
+        on_stream_end: on_stream_end(access_log.clone()),
+        config,
+        backplane,
+        fanout,
+        limits,
+        publish_token,
+        metrics: Metrics::default(),
+        access_log,
+        sampler: Sampler::default(),
+        started: Instant::now(),
+        draining: AtomicBool::new(false),
+    }))
+}
+
+/// What came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    /// SIGUSR1.
+    Drain,
+    /// SIGTERM or SIGINT.
+    End(&'static str),
+}
+
+/// The signals that the server answers.
+struct Signals {
+    wake: tokio::net::UnixStream,
+    raised: Vec<(Arc<AtomicBool>, Signal)>,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        let (read, write) = std::os::unix::net::UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        let mut raised = Vec::new();
+        for (number, signal) in
+            [(SIGUSR1, Signal::Drain), (SIGTERM, Signal::End("SIGTERM")), (SIGINT, Signal::End("SIGINT"))]
+        {
+            let flag = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(number, Arc::clone(&flag))?;
+            signal_hook::low_level::pipe::register(number, write.try_clone()?)?;
+            raised.push((flag, signal));
+        }
+        Ok(Self { wake: tokio::net::UnixStream::from_std(read)?, raised })
+    }
+
+    async fn next(&mut self) -> Signal {
+        loop {
+            if let Some((_, signal)) = self.raised.iter().find(|(flag, _)| flag.swap(false, Ordering::SeqCst))
+            {
+                return *signal;
+            }
+            if self.wake.readable().await.is_ok() {
+                let _ = self.wake.try_read(&mut [0; 64]);
+            }
+        }
+    }
+}
+
+/// The soft limit becomes the hard one: every stream takes a descriptor.
+fn raise_descriptor_limit(config: &Config) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+        log::warn!("the limit of open files stays at {soft}");
+    }
+    if config.connections_max as u64 > hard {
+        log::warn!(
+            "SSE_MAX_CONNECTIONS is {}, but this process may have only {hard} open files: raise the limit (ulimit -n)",
+            config.connections_max
+        );
+    }
+}
+
+fn describe(listener: &Listener) -> String {
+    match listener {
+        Listener::Tcp(listener) => {
+            listener.local_addr().map_or_else(|_| "tcp".to_owned(), |a: SocketAddr| a.to_string())
+        }
+        Listener::Unix(listener) => {
+            let path = listener
+                .local_addr()
+                .ok()
+                .and_then(|address| Some(address.as_pathname()?.display().to_string()));
+            format!("unix:{}", path.unwrap_or_default())
+        }
+    }
+}
