@@ -1,1 +1,13 @@
 //! Starts the real parts of the stack for the tests in `tests/`.
+
+mod client;
+mod poll;
+mod process;
+mod reader;
+mod stack;
+
+pub use client::{Answer, Connection, request};
+pub use poll::{eventually, within};
+pub use process::Process;
+pub use reader::{Event, Reader};
+pub use stack::{Stack, repository, tools};

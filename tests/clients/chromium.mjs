@@ -1,0 +1,46 @@
+// Reads a stream with Chromium's own EventSource, in a page of the stack's origin; prints one JSON line for each event.
+//   chromium.mjs ORIGIN PATH COUNT
+// Runs until COUNT events came, or for ever if COUNT is 0.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [origin, path, count] = process.argv.slice(2);
+const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "chromium-")), {
+  executablePath: "/usr/bin/chromium",
+  headless: true,
+  args: flags.split(" "),
+});
+process.on("SIGTERM", async () => {
+  await context.close();
+  process.exit(0);
+});
+const page = await context.newPage();
+let seen = 0;
+let done;
+const finished = new Promise((resolve) => (done = resolve));
+await page.exposeFunction("show", (line) => {
+  console.log(line);
+  if (JSON.parse(line).counted && ++seen === Number(count)) done();
+});
+await page.goto(`${origin}/sse/health`);
+await page.evaluate((path) => {
+  const source = new EventSource(path);
+  const note = (event) =>
+    window.show(
+      JSON.stringify({
+        id: event.lastEventId,
+        event: event.type,
+        data: event.data,
+        at: Date.now(),
+        counted: !["connected", "heartbeat"].includes(event.type),
+      }),
+    );
+  for (const type of ["message", "connected", "heartbeat", "reset", "shutdown", "tick"]) source.addEventListener(type, note);
+  source.onopen = () => window.show(JSON.stringify({ open: true }));
+  source.onerror = () => window.show(JSON.stringify({ error: source.readyState === 2 ? "closed for good" : "reconnecting" }));
+}, path);
+await finished;
+await context.close();
