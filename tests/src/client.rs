@@ -51,6 +51,12 @@ impl Connection {
         }
     }
 
+    /// Reads until the end, if it comes, and returns everything seen.
+    pub fn to_end_quietly(mut self) -> Option<String> {
+        self.stream.read_to_end(&mut self.seen).ok()?;
+        Some(String::from_utf8_lossy(&self.seen).into_owned())
+    }
+
     /// Reads until the end, and returns everything seen.
     #[track_caller]
     pub fn to_end(mut self) -> String {

@@ -72,8 +72,13 @@ fn tcp(text: &str) -> io::Result<TcpListener> {
 fn unix(path: &Path) -> anyhow::Result<Listener> {
     let name = path.display();
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-        if UnixStream::connect(path).is_ok() {
-            bail!("cannot listen on unix:{name}: another program listens there already");
+        match UnixStream::connect(path) {
+            // Nobody listens: a dead process left it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => {
+                bail!("cannot listen on unix:{name}: the socket that is there cannot be asked: {error}")
+            }
+            Ok(_) => bail!("cannot listen on unix:{name}: another program listens there already"),
         }
         fs::remove_file(path).with_context(|| format!("cannot replace the old socket {name}"))?;
     }

@@ -1,13 +1,13 @@
 //! The command line of `sse-server`.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sse_server::config::{Config, Listen};
+use sse_server::config::{Config, Listen, SETTINGS};
 use sse_server::fanout::detach::DETACHED;
 use sse_server::{nginx, server};
 
@@ -78,16 +78,21 @@ fn main() -> ExitCode {
     if arguments.version {
         return say(&format!("sse-server {}\n", env!("CARGO_PKG_VERSION")));
     }
-    let env: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let (env, unreadable): (Vec<_>, Vec<_>) = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.into_string()))
+        .partition(|(_, value)| value.is_ok());
+    let ours = |name: &str| SETTINGS.iter().any(|setting| setting.variable == name);
+    if let Some((name, _)) = unreadable.iter().find(|(name, _)| ours(name)) {
+        return complain(&format!("{name} is not UTF-8"), EXIT_CONFIGURATION);
+    }
+    let env: Vec<(String, String)> =
+        env.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect();
     let mut config = match Config::load(arguments.config.as_deref(), &env) {
         Ok(config) => config,
         Err(mistakes) => return complain(&mistakes.join("\n"), EXIT_CONFIGURATION),
     };
     match arguments.listen.iter().map(|text| text.parse()).collect::<Result<Vec<Listen>, _>>() {
-        // What the command line names comes first: there the health check asks.
-        Ok(named) => config.listen = named.into_iter().chain(config.listen).collect(),
+        Ok(named) => config.listen_first(named),
         Err(why) => return complain(&format!("--listen {why}"), EXIT_CONFIGURATION),
     }
     match arguments.command.as_str() {
@@ -159,12 +164,17 @@ fn is_live(address: &Listen) -> io::Result<bool> {
         Listen::Unix(path) => {
             let mut stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+            stream.set_write_timeout(Some(HEALTHCHECK_TIMEOUT))?;
             stream.write_all(request)?;
             stream.read_exact(&mut answer)?;
         }
         Listen::Tcp(address) => {
-            let mut stream =
-                TcpStream::connect(address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:"))?;
+            let address = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+            let resolved = address
+                .to_socket_addrs()?
+                .next()
+                .ok_or_else(|| io::Error::other("the host has no address"))?;
+            let mut stream = TcpStream::connect_timeout(&resolved, HEALTHCHECK_TIMEOUT)?;
             stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
             stream.write_all(request)?;
             stream.read_exact(&mut answer)?;

@@ -74,7 +74,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     })?;
     let publish_token = match &config.publish_token {
         Some(token) => token.clone(),
-        None => token::load_or_make(&config.data_dir)?,
+        None => token::load_or_make(&config.data_dir, &for_curl(&listeners))?,
     };
     let (access_log, flush) = AccessLog::start(io::stdout()).context("cannot start the access log")?;
     let state = build(config, publish_token, access_log)?;
@@ -246,6 +246,21 @@ fn raise_descriptor_limit(config: &Config) {
             config.connections_max
         );
     }
+}
+
+/// How curl finds the server on this machine: through nginx if it is in front, else at the first listener.
+fn for_curl(listeners: &[Listener]) -> String {
+    let in_front = std::env::var("READY_URL").ok().filter(|url| !url.is_empty());
+    in_front.unwrap_or_else(|| match listeners.first() {
+        Some(Listener::Tcp(listener)) => {
+            let port = listener.local_addr().map_or(5001, |address| address.port());
+            format!("http://localhost:{port}")
+        }
+        Some(unix) => {
+            format!("--unix-socket {} http://localhost", describe(unix).trim_start_matches("unix:"))
+        }
+        None => "http://localhost:5001".to_owned(),
+    })
 }
 
 fn describe(listener: &Listener) -> String {

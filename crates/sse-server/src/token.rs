@@ -10,8 +10,9 @@ use anyhow::Context;
 /// Random bytes of a token that is made here.
 const RANDOM_BYTES: usize = 24;
 
-/// The token in `folder/publish.token`; a new one if there is none. Tells on the log how to use it.
-pub fn load_or_make(folder: &Path) -> anyhow::Result<String> {
+/// The token in `folder/publish.token`; a new one if there is none. Tells on the log how to use it with `server`, the
+/// words by which curl finds the server.
+pub fn load_or_make(folder: &Path, server: &str) -> anyhow::Result<String> {
     let file = folder.join("publish.token");
     match fs::read_to_string(&file) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
@@ -28,7 +29,7 @@ pub fn load_or_make(folder: &Path) -> anyhow::Result<String> {
             file.display()
         )
     })?;
-    log::info!("no SSE_PUBLISH_TOKEN is set, so one was made; to publish:\n{}", curl_line(&file));
+    log::info!("no SSE_PUBLISH_TOKEN is set, so one was made; to publish:\n{}", curl_line(&file, server));
     Ok(token)
 }
 
@@ -42,13 +43,10 @@ fn write(file: &Path, token: &str) -> io::Result<()> {
     fs::rename(&partial, file)
 }
 
-fn curl_line(file: &Path) -> String {
-    let port =
-        std::env::var("PORT").ok().filter(|port| !port.is_empty()).unwrap_or_else(|| "5001".to_owned());
-    let port = if port == "80" { "5001".to_owned() } else { port };
+fn curl_line(file: &Path, server: &str) -> String {
     format!(
         "curl -H \"Authorization: Bearer $(cat '{}')\" -H 'Content-Type: application/json' \
-         -d '{{\"topic\":\"job:42\",\"data\":{{\"progress\":40}}}}' http://localhost:{port}/sse/publish",
+         -d '{{\"topic\":\"job:42\",\"data\":{{\"progress\":40}}}}' {server}/sse/publish",
         file.canonicalize().unwrap_or_else(|_| file.to_path_buf()).display()
     )
 }
@@ -62,9 +60,9 @@ mod tests {
     #[test]
     fn a_token_is_made_once_and_for_its_owner_alone() {
         let folder = tempfile::TempDir::new().unwrap();
-        let token = load_or_make(folder.path()).unwrap();
+        let token = load_or_make(folder.path(), "http://localhost:5001").unwrap();
         assert_eq!(token.len(), 2 * RANDOM_BYTES);
-        assert_eq!(load_or_make(folder.path()).unwrap(), token);
+        assert_eq!(load_or_make(folder.path(), "http://localhost:5001").unwrap(), token);
         let mode = fs::metadata(folder.path().join("publish.token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

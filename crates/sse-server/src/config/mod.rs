@@ -130,6 +130,18 @@ impl Config {
         }
     }
 
+    /// Adds addresses of the command line before those of the configuration: there the health check asks.
+    pub fn listen_first(&mut self, named: Vec<Listen>) {
+        if named.is_empty() {
+            return;
+        }
+        self.listen.splice(0..0, named);
+        let shown: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        if let Some(entry) = self.effective.iter_mut().find(|(setting, ..)| setting.key == "listen") {
+            (entry.1, entry.2) = (shown.join(","), "command line");
+        }
+    }
+
     /// What is in force, as TOML; secrets are masked.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -189,7 +201,9 @@ fn read_toml(file: &Path, text: &str, raw: &mut BTreeMap<&'static str, Raw>, mis
         };
         let word = |value: &DeValue<'_>| match value {
             DeValue::String(text) => Some(text.to_string()),
-            DeValue::Integer(number) => Some(number.as_str().to_owned()),
+            DeValue::Integer(number) => {
+                Some(i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string())
+            }
             DeValue::Boolean(value) => Some(value.to_string()),
             _ => None,
         };
@@ -253,7 +267,7 @@ impl Reader {
         let seconds = Duration::from_secs;
         let config = Config {
             listen: self.list("listen", |text| text.parse()),
-            metrics_listen: self.list("metrics_listen", |text| text.parse()).pop(),
+            metrics_listen: self.one_listener("metrics_listen"),
             data_dir: PathBuf::from(self.text("data_dir")),
             connections_max: self.number("max_connections", 0, 1_000_000),
             connections_per_ip_max: self.number("max_connections_per_ip", 0, 1_000_000),
@@ -315,14 +329,22 @@ impl Reader {
         found
     }
 
+    fn one_listener(&mut self, key: &str) -> Option<Listen> {
+        let mut found = self.list(key, |text| text.parse());
+        if found.len() > 1 {
+            self.mistake(key, "it must be one address");
+        }
+        found.pop()
+    }
+
     fn token(&mut self) -> Option<String> {
         let token = self.text("publish_token");
         if token.is_empty() {
             return None;
         }
-        if token.len() < 8 || !token.chars().all(|c| c.is_ascii_graphic()) {
+        if !token.chars().all(|c| c.is_ascii_graphic()) {
             let name = self.raw.get("publish_token").map(|raw| raw.name.clone()).unwrap_or_default();
-            self.mistakes.push(format!("{name} must be at least 8 visible ASCII characters without spaces"));
+            self.mistakes.push(format!("{name} must be visible ASCII characters without spaces"));
         }
         Some(token)
     }
@@ -365,7 +387,7 @@ mod tests {
         let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
         std::fs::write(
             file.path(),
-            "max_connections = 7\nidle_timeout = 5\nlisten = [\"127.0.0.1:1\", \"unix:/x\"]\n",
+            "max_connections = 7\nhistory_events = 0x10\nidle_timeout = 5\nlisten = [\"127.0.0.1:1\", \"unix:/x\"]\n",
         )
         .unwrap();
         let env = [("SSE_MAX_CONNECTIONS", "8"), ("SSE_IDLE_TIMEOUT", "")]
@@ -375,6 +397,7 @@ mod tests {
         assert_eq!(config.listen, [Listen::Tcp("127.0.0.1:1".to_owned()), Listen::Unix("/x".into())]);
         let shown = config.to_toml();
         assert!(shown.contains("max_connections = 8  # environment\n"), "{shown}");
+        assert!(shown.contains("history_events = 16  # file\n"), "{shown}");
         assert!(shown.contains("idle_timeout = 5  # file\n"), "{shown}");
         assert!(shown.contains("heartbeat_interval = 30  # default\n"), "{shown}");
     }
@@ -387,7 +410,7 @@ mod tests {
             ("SSE_LISTEN", "5001"),
             ("SSE_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
             ("SSE_HISTORY", "disk"),
-            ("SSE_PUBLISH_TOKEN", "short"),
+            ("SSE_PUBLISH_TOKEN", "two words"),
             ("LOGIN_ENABLED", "true"),
             ("SSE_REDIS_URL", "redis://x"),
         ])
@@ -398,7 +421,7 @@ mod tests {
             "SSE_LISTEN is \"5001\", but \"5001\" must be host:port or unix:PATH, with a path of at most 107 bytes",
             "SSE_TRUSTED_PROXIES is \"10.0.0.0/8, proxy\", but \"proxy\" must be an address or a network, such as 10.0.0.1 or 10.0.0.0/8",
             "SSE_HISTORY is \"disk\", but this version keeps its history in memory: it must be memory",
-            "SSE_PUBLISH_TOKEN must be at least 8 visible ASCII characters without spaces",
+            "SSE_PUBLISH_TOKEN must be visible ASCII characters without spaces",
             "LOGIN_ENABLED is \"true\", but this version has no login: only false is allowed",
             "SSE_REDIS_URL is set, but this version has no such feature: unset it",
         ];

@@ -80,7 +80,7 @@ pub const SETTINGS: [Setting; 18] = [
         variable: "SSE_PUBLISH_TOKEN",
         default: "",
         secret: true,
-        doc: "What publishers show as Authorization: Bearer, at least 8 characters. Without it one is made and kept in DATA_DIR/publish.token.",
+        doc: "What publishers show as Authorization: Bearer. Without it one is made and kept in DATA_DIR/publish.token.",
     },
     setting(
         "publish_rate",

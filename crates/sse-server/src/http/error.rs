@@ -64,6 +64,12 @@ impl Problem {
         )
     }
 
+    /// 408: the body did not come in time.
+    pub(in crate::http) fn timeout(limit: Duration) -> Self {
+        let detail = format!("the request did not arrive within {} s", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, detail)
+    }
+
     /// 413: too much.
     pub(in crate::http) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 /// The address that limits and logs count. `socket` is `None` on a unix socket, which is always trusted.
@@ -13,13 +13,13 @@ pub(super) fn address(socket: Option<SocketAddr>, headers: &HeaderMap, trusted: 
     if own.is_some_and(|own| !is_trusted(&own)) {
         return own.unwrap_or(UNKNOWN);
     }
-    let real_ip = headers.get_all("x-real-ip").last().and_then(|value| parse(value.to_str().ok()?));
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let real_ip = headers.get_all("x-real-ip").last().and_then(|value| parse(&text(value)));
     if let Some(address) = real_ip {
         return address;
     }
     // From the right: each proxy appends whom it saw, so what stands left of an untrusted entry is hearsay.
-    let lines: Vec<&str> =
-        headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+    let lines: Vec<String> = headers.get_all("x-forwarded-for").map(text).collect();
     for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         match parse(entry) {
             Some(address) if is_trusted(&address) => {}
@@ -50,7 +50,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     use super::*;
 
@@ -89,6 +89,11 @@ mod tests {
         );
         // What cannot be read ends the chain: nothing left of it counts.
         check(Some("10.0.0.1"), &[("x-forwarded-for", "198.51.100.7, garbage, 10.0.0.2")], "10.0.0.1");
+        check(
+            Some("10.0.0.1"),
+            &[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "\u{e9}")],
+            "10.0.0.1",
+        );
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub(super) async fn publish(
     }
     let grant = auth::publisher(&request, &state)?;
     let format = Format::of(&request)?;
-    let body = read(payload, state.config.event_bytes_max.saturating_mul(BODY_PER_EVENT)).await?;
+    let body = read(payload, state.config.event_bytes_max.saturating_mul(BODY_PER_EVENT));
+    let timeout = state.config.request_timeout;
+    let body = tokio::time::timeout(timeout, body).await.map_err(|_| Problem::timeout(timeout))??;
     let limit = state.config.event_bytes_max;
     let (events, is_batch) = format.parse(&body, limit)?;
     for topic in events.iter().flat_map(NewEvent::topics) {
@@ -191,6 +193,10 @@ fn malformed(place: &str, error: &serde_json::Error) -> Problem {
 }
 
 fn json(text: &str, place: &str) -> Result<NewEvent, Problem> {
+    // serde would read an array as the fields in their order.
+    if !text.trim_start().starts_with('{') {
+        return Err(Problem::bad_request(format!("{place}an event must be a JSON object")));
+    }
     let written: Written<'_> = serde_json::from_str(text).map_err(|error| malformed(place, &error))?;
     if written.idempotency_key.is_some() {
         return Err(Problem::bad_request(format!("{place}idempotency_key is not supported by this version")));
@@ -263,6 +269,10 @@ mod tests {
         check(Json, r#"[{"topic":"a","data":1},{"topic":"b","event":"e","data":null}]"#, Ok(2));
         check(Lines, "{\"topic\":\"a\",\"data\":1}\n\n{\"topic\":\"b\",\"data\":2}\n", Ok(2));
         check(Form, "topic=a&data=x+y&event=e", Ok(1));
+        check(Json, r#"[["a",null,1,null]]"#, Err((400, "event 0: an event must be a JSON object")));
+        check(Json, "7", Err((400, "an event must be a JSON object")));
+        check(Json, "", Err((400, "an event must be a JSON object")));
+        check(Json, r#"{"topic":"a","data":1} x"#, Err((400, "trailing characters at line 1 column 24")));
         check(Json, "[]", Err((400, "the batch has no events")));
         check(Lines, "\n\n", Err((400, "the batch has no events")));
         check(Json, r#"{"data":1}"#, Err((400, "missing field `topic` at line 1 column 10")));

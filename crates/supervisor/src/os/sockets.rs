@@ -19,8 +19,16 @@ use super::user;
 /// Listens on a unix socket. A file that a dead process left is replaced; one that is in use is an error.
 pub fn listen_unix(path: &Path, backlog: i32, mode: Option<u32>, owner: Option<&str>) -> io::Result<OwnedFd> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-        if UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there already"));
+        match UnixStream::connect(path) {
+            // Nobody listens: a dead process left it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another program listens there already",
+                ));
+            }
         }
         fs::remove_file(path)?;
     }
