@@ -10,4 +10,4 @@ pub use client::{Answer, Connection, request};
 pub use poll::{eventually, within};
 pub use process::Process;
 pub use reader::{Event, Reader};
-pub use stack::{Stack, repository, tools};
+pub use stack::{Stack, repository, target, tools};

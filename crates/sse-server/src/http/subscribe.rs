@@ -95,7 +95,9 @@ fn head_response() -> HttpResponse {
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .finish()
+        // A stream has no length, so neither has its head.
+        .message_body(actix_web::body::None::new())
+        .map_or_else(|_| HttpResponse::InternalServerError().finish(), HttpResponse::map_into_boxed_body)
 }
 
 /// A plain EventSource dies for good on any status but 200, so it is told to come back; others get 503.
