@@ -51,7 +51,8 @@ impl Stack {
         command.envs(env.iter().copied());
         let mut process = Process::start(&mut command);
         let ready = format!("ready: http://localhost:{port}");
-        within(Duration::from_secs(60), "the stack is ready", || {
+        // The first one may have to build it.
+        within(Duration::from_secs(600), "the stack is ready", || {
             if process.lines().contains(&ready) {
                 return Some(());
             }
