@@ -128,10 +128,6 @@ fn run(config: Config, environment: Vec<(String, String)>, host: String) -> anyh
     let log = start_log(&config, &compressor, &stdout);
     let pidfile = config.supervisord.pidfile.clone();
     write_pidfile(pidfile.as_deref());
-    if is_init && nix::unistd::geteuid().is_root() {
-        log::info!("supervisord is PID 1 and runs as root; programs run as their own user");
-    }
-
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let socket_file = config.unix_http_server.as_ref().map(|server| server.file.clone());

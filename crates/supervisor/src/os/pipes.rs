@@ -1,4 +1,4 @@
-//! The pipe between a program's output and its log.
+//! The pipes of a program: from its output to its log, and to its input.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,4 +21,10 @@ pub fn output(owner: Option<&Ids>) -> io::Result<(OwnedFd, OwnedFd)> {
         fchown(write.as_fd(), Some(owner.uid), Some(owner.gid))?;
     }
     Ok((read, write))
+}
+
+/// A pipe for a program's input: where the program reads, and an end that keeps it open, for a program that reads
+/// is not to meet the end of its input.
+pub fn input() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe2(OFlag::O_CLOEXEC)?)
 }

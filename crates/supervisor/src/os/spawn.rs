@@ -28,6 +28,8 @@ pub struct Plan<'a> {
     pub umask: u32,
     /// Whom it runs as, if not as the daemon does.
     pub ids: Option<&'a Ids>,
+    /// Its standard input.
+    pub stdin: &'a OwnedFd,
     /// Its standard output.
     pub stdout: &'a OwnedFd,
     /// Its standard error.
@@ -122,10 +124,6 @@ pub fn spawn(name: &str, plan: &Plan<'_>) -> Result<u32, SpawnError> {
         plan.directory.map(|path| CString::new(path.as_os_str().as_bytes())).transpose().map_err(nul)?;
     let (errors, errors_write) =
         pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("make a pipe".to_owned(), errno))?;
-    let null = std::fs::File::open("/dev/null").map_err(|error| {
-        failed("open /dev/null".to_owned(), Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-    })?;
-
     let mut listen_pid = LISTEN_PID.to_vec();
     let argv_pointers = pointers(&argv, None);
     let env_pointers =
@@ -138,7 +136,7 @@ pub fn spawn(name: &str, plan: &Plan<'_>) -> Result<u32, SpawnError> {
         env: &env_pointers,
         directory: directory.as_deref(),
         plan,
-        descriptors: [null.as_raw_fd(), plan.stdout.as_raw_fd(), plan.stderr.as_raw_fd()],
+        descriptors: [plan.stdin.as_raw_fd(), plan.stdout.as_raw_fd(), plan.stderr.as_raw_fd()],
         sockets: &sockets,
         errors: errors_write.as_raw_fd(),
         // SAFETY: getpid cannot fail and touches no memory.

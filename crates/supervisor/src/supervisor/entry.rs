@@ -1,5 +1,6 @@
 //! One program as the loop holds it: its configuration, its life, its outputs.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -39,6 +40,8 @@ impl Drop for Task {
 pub(super) struct Entry {
     pub(super) config: config::Program,
     pub(super) life: Program,
+    /// Keeps the program's input open.
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Rc<Output>,
     pub(super) stderr: Rc<Output>,
     /// It shall start as soon as what it depends on is ready.
@@ -66,6 +69,7 @@ impl Entry {
             life: Program::new(rules(&config), id ^ u64::from(std::process::id()) << 32),
             wanted: config.autostart,
             config,
+            stdin: None,
             stdout,
             stderr,
             unwanted: false,
@@ -98,6 +102,9 @@ impl Entry {
         }
         if self.life.is_ready() || self.life.pid().is_none() && before != state {
             self.check = None;
+        }
+        if self.life.pid().is_none() {
+            self.stdin = None;
         }
         if state.is_stopped() {
             self.unwanted = false;

@@ -301,6 +301,7 @@ impl Supervisor {
             .open(&self.config.sockets, &config.sockets)
             .map_err(|(name, error)| step(format!("open socket {name}"))(error))?;
         let (out_read, out_write) = pipes::output(ids.as_ref()).map_err(step("make a pipe".to_owned()))?;
+        let (in_read, in_write) = pipes::input().map_err(step("make a pipe".to_owned()))?;
         let (err_read, err_write) = match config.redirect_stderr {
             true => (None, out_write.try_clone().map_err(step("make a pipe".to_owned()))?),
             false => {
@@ -316,19 +317,21 @@ impl Supervisor {
             directory: config.directory.as_deref(),
             umask: config.umask.unwrap_or(self.config.supervisord.umask),
             ids: ids.as_ref(),
+            stdin: &in_read,
             stdout: &out_write,
             stderr: &err_write,
             sockets: &self.sockets.handed(&config.sockets),
             dies_with_daemon: self.guardian.is_some(),
         };
         let pid = spawn::spawn(&config.name, &plan)?;
-        drop((out_write, err_write));
+        drop((in_read, out_write, err_write));
         if let Some(guardian) = &self.guardian {
             guardian.group_began(pid);
         }
         self.by_pid.insert(pid, id);
         let notes = self.notes.clone();
         if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stdin = Some(in_write);
             entry.stdout.read(out_read);
             if let Some(read) = err_read {
                 entry.stderr.read(read);
@@ -360,12 +363,12 @@ impl Supervisor {
         let config = &entry.config;
         let path = spawn::find(&command[0], self.path().as_deref())?;
         let null =
-            std::fs::OpenOptions::new().write(true).open("/dev/null").map(Into::into).map_err(|error| {
-                SpawnError::Step {
+            std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(Into::into).map_err(
+                |error| SpawnError::Step {
                     step: "open /dev/null".to_owned(),
                     errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-                }
-            })?;
+                },
+            )?;
         let env = self.child_environment(&config.name, &config.group, &config.environment);
         let plan = Plan {
             path: &path,
@@ -374,6 +377,7 @@ impl Supervisor {
             directory: config.directory.as_deref(),
             umask: self.config.supervisord.umask,
             ids: None,
+            stdin: &null,
             stdout: &null,
             stderr: &null,
             sockets: &[],
