@@ -48,8 +48,11 @@ impl Daemon {
         let folder = TempDir::new().unwrap();
         write_config(folder.path(), supervisord, rest);
         let child = Self::command(folder.path()).spawn().unwrap();
-        let daemon = Self { child, folder };
-        within(seconds(10), "the daemon listens", || UnixStream::connect(daemon.path("s.sock")).ok());
+        let mut daemon = Self { child, folder };
+        within(seconds(10), "the daemon listens, or has ended", || {
+            let ended = daemon.child.try_wait().unwrap().is_some();
+            (ended || UnixStream::connect(daemon.path("s.sock")).is_ok()).then_some(())
+        });
         daemon
     }
 
