@@ -381,14 +381,20 @@ fn marked(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((directive, mark))
 }
 
-/// `pid /run/sse/nginx.pid;` for another run folder, quoted if need be.
+/// `pid /run/sse/nginx.pid;` for another run folder: the argument that names it is replaced, and quoted if need be.
 fn in_run_dir(directive: &str, run_dir: &str) -> String {
-    let Some((name, argument)) = directive.trim_end_matches(';').split_once(char::is_whitespace) else {
+    let Some((name, arguments)) = directive.trim_end_matches(';').split_once(char::is_whitespace) else {
         return directive.to_owned();
     };
-    let argument = argument.trim().replace(RUN_DIR_DEFAULT, run_dir);
-    let plain = argument.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:+@%=,~".contains(&b));
-    if plain { format!("{name} {argument};") } else { format!("{name} \"{argument}\";") }
+    let arguments = arguments.split_whitespace().map(|argument| {
+        if !argument.contains(RUN_DIR_DEFAULT) {
+            return argument.to_owned();
+        }
+        let argument = argument.replace(RUN_DIR_DEFAULT, run_dir);
+        let plain = argument.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:+@%=,~".contains(&b));
+        if plain { argument } else { format!("\"{argument}\"") }
+    });
+    format!("{name} {};", arguments.collect::<Vec<_>>().join(" "))
 }
 
 fn checked_run_dir(run_dir: String) -> Result<PathBuf, Error> {

@@ -143,24 +143,8 @@ pub(super) const WITHOUT_EFFECT: [&str; 6] = [
 /// `, did you mean …?` if one of the known names is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     known
-        .map(|name| (distance(word, name), name))
+        .map(|name| (strsim::levenshtein(word, name), name))
         .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
         .min()
         .map_or_else(String::new, |(_, name)| format!(", did you mean {name}?"))
-}
-
-/// Insertions, deletions and replacements between two words (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replace = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

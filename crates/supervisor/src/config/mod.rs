@@ -59,7 +59,7 @@ pub struct UnixHttpServer {
     pub chown: Option<String>,
     /// Name that a client must give.
     pub username: Option<String>,
-    /// Password that a client must give, plain or `{SHA}` and 40 hexadecimal digits.
+    /// Password that a client must give.
     pub password: Option<String>,
 }
 
@@ -260,6 +260,13 @@ impl<'a> Reader<'a> {
         if username.is_some() != password.is_some() {
             let text = "[unix_http_server] must have both `username` and `password`, or neither".to_owned();
             keys.mistake(section.line, text);
+        }
+        if password.as_deref().is_some_and(|password| password.starts_with("{SHA}")) {
+            let line = keys.line("password");
+            keys.mistake(
+                line,
+                "`password` as {SHA} is not supported by this version: write it as it is".to_owned(),
+            );
         }
         let server = file.map(|file| UnixHttpServer {
             file,
