@@ -1,16 +1,19 @@
 // Reads a stream with Chromium's own EventSource, in a page of the stack's origin; prints one JSON line for each event.
 //   chromium.mjs ORIGIN PATH COUNT
 // Runs until COUNT events came, or for ever if COUNT is 0.
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const [origin, path, count] = process.argv.slice(2);
 const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "chromium-")), {
+const profile = mkdtempSync(join(tmpdir(), "chromium-"));
+process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 3 }));
+const context = await chromium.launchPersistentContext(profile, {
   executablePath: "/usr/bin/chromium",
   headless: true,
+  handleSIGTERM: false,
   args: flags.split(" "),
 });
 process.on("SIGTERM", async () => {

@@ -1,7 +1,8 @@
 //! Plain HTTP over a socket, so that a test sees every byte and chooses its own source address.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
@@ -9,6 +10,10 @@ use std::os::fd::AsRawFd;
 
 /// The longest that a read may wait.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where the stacks of the tests listen.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u32 = 10_000;
 
 /// A connection to a port of this machine.
 pub struct Connection {
@@ -124,8 +129,13 @@ pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)], bo
     Answer::parse(&answer)
 }
 
-/// A port that was free a moment ago.
+/// A free port below those that the system gives to outgoing connections, so that no reader takes it before nginx does. Tests
+/// are processes of their own: each begins to look at a place of its own.
 pub(crate) fn free_port() -> u16 {
-    let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    std::net::TcpListener::bind(any).and_then(|listener| listener.local_addr()).expect("a free port").port()
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id() + CALLS.fetch_add(1, Ordering::Relaxed) * 499;
+    (0..PORTS)
+        .map(|step| FIRST_PORT + ((first + step) % PORTS) as u16)
+        .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .expect("a free port")
 }

@@ -36,7 +36,8 @@ impl Reader {
     pub fn node(stack: &Stack, path: &str, count: usize, after: Option<&str>) -> Self {
         let mut command = Command::new("node");
         command.arg(tools().join("node/eventsource.mjs"));
-        command.arg(format!("{}{path}", stack.origin())).arg(count.to_string()).args(after);
+        // Debian's Node tries one address of a name only, and `localhost` is ::1 first on many machines.
+        command.arg(format!("http://127.0.0.1:{}{path}", stack.port())).arg(count.to_string()).args(after);
         Self(Process::start(&mut command))
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -46,6 +46,12 @@ impl Stack {
         let path = |name: &str| folder.path().join(name);
         let mut command = Command::new("make");
         command.arg("--no-print-directory").arg("up").current_dir(repository());
+        // Neither the make that runs the tests nor the developer's settings decide what is tested.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("SSE_") || name.starts_with("MAKE")) {
+                command.env_remove(name);
+            }
+        }
         command.env("PORT", port.to_string()).env("SSE_PUBLISH_TOKEN", TOKEN);
         command.env("RUN_DIR", path("run")).env("LOG_DIR", path("logs")).env("DATA_DIR", path("data"));
         command.envs(env.iter().copied());
@@ -148,7 +154,7 @@ impl Stack {
     #[track_caller]
     pub fn stop(&mut self) -> (bool, Duration) {
         let supervisord = self.pid("");
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisord), Signal::SIGTERM)
             .expect("it is there");
         let status = self.process.wait(Duration::from_secs(20));
@@ -163,8 +169,17 @@ impl Drop for Stack {
         if let Some(pid) = pid.ok().and_then(|pid| pid.trim().parse().ok())
             && self.process.try_wait().is_none()
         {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM);
-            let _ = self.process.wait(Duration::from_secs(20));
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while self.process.try_wait().is_none() {
+                if Instant::now() > deadline {
+                    // Its guardian ends the programs.
+                    let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+                    break;
+                }
+                let _ = nix::poll::poll(&mut [], 5_u16);
+            }
         }
     }
 }

@@ -21,6 +21,9 @@ python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
 need node nodejs
 need npm npm
 need gcc build-essential
+need git git
+need pgrep procps
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ ${#missing[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] || { echo "prepare: as root: apt-get install ${missing[*]}" >&2; exit 1; }
     say "installing ${missing[*]}"
@@ -53,6 +56,9 @@ if ! cmp -s tests/clients/package-lock.json "$tools/node/package-lock.json"; the
 fi
 cp tests/clients/*.mjs "$tools/node/"
 
+for component in fmt:rustfmt clippy:clippy; do
+    cargo "${component%:*}" --version >/dev/null 2>&1 || rustup component add "${component#*:}"
+done
 command -v cargo-nextest >/dev/null || { say "installing cargo-nextest"; cargo install --quiet --locked cargo-nextest; }
 command -v cargo-deny >/dev/null || { say "installing cargo-deny"; cargo install --quiet --locked cargo-deny; }
 say "everything is there"
