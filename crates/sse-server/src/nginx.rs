@@ -446,7 +446,7 @@ mod tests {
             (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
             (Settings { port: 5001, ..d() }, &["        listen 5001 default_server backlog=4096; #@ listen\n"]),
             (Settings { port: 5001, ipv6: true, ..d() }, &["listen 5001 default_server backlog=4096; #@ listen\n        listen [::]:5001 default_server backlog=4096;\n"]),
-            (Settings { run_dir: "/tmp/a b".into(), ..d() }, &["pid \"/tmp/a b/nginx.pid\"; #@ run_dir\n", "        server \"unix:/tmp/a b/sse-server.sock\"; #@ run_dir\n"]),
+            (Settings { run_dir: "/tmp/a b".into(), ..d() }, &["pid \"/tmp/a b/nginx.pid\"; #@ run_dir\n", "        server \"unix:/tmp/a b/sse-server.sock\" max_fails=0; #@ run_dir\n"]),
             (Settings { run_dir: "/srv/run".into(), ..d() }, &["    proxy_temp_path /srv/run/nginx-proxy; #@ run_dir\n"]),
             (Settings { connections_max: 1, ..d() }, &["worker_connections 1026; #@", "worker_rlimit_nofile 2050; #@"]),
             (Settings { connections_max: 10_000, ..d() }, &["worker_connections 21024; #@", "worker_rlimit_nofile 22048; #@"]),
