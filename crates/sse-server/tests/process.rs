@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use stack_tests::within;
 use tempfile::TempDir;
 
 const TOKEN: &str = "the-token";
@@ -19,18 +20,6 @@ struct Server {
     child: Child,
     folder: TempDir,
     port: u16,
-}
-
-#[track_caller]
-fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        let _ = nix::poll::poll(&mut [], 5_u16);
-    }
 }
 
 fn command(folder: &TempDir, env: &[(&str, &str)]) -> Command {

@@ -10,24 +10,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use stack_tests::within;
 use tempfile::TempDir;
 
 /// A running daemon in a folder of its own; killed when dropped.
 struct Daemon {
     child: Child,
     folder: TempDir,
-}
-
-#[track_caller]
-fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        let _ = nix::poll::poll(&mut [], 5_u16);
-    }
 }
 
 fn seconds(seconds: u64) -> Duration {

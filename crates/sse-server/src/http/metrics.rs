@@ -19,6 +19,8 @@ pub(super) async fn metrics(state: Data<State>) -> HttpResponse {
     let up = u8::from(state.backplane.store_failure().is_none() && !state.is_draining());
     text.family("sse_ready", "gauge", "1 while the server takes streams and events.", &[("", up)]);
     let uptime = state.started.elapsed().as_secs_f64();
+    let build = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    text.family("sse_build_info", "gauge", "The version that runs.", &[(build, 1)]);
     text.family("sse_uptime_seconds", "gauge", "Time since the start.", &[("", uptime)]);
     for (name, help, value) in [
         ("sse_connections_active", "Streams open now.", state.limits.active()),
@@ -52,6 +54,22 @@ pub(super) async fn metrics(state: Data<State>) -> HttpResponse {
         "Events accepted.",
         &[("", get(&state.metrics.published))],
     );
+    let rate = state.metrics.events_per_second(Instant::now());
+    text.family("sse_events_per_second", "gauge", "Events accepted per second, lately.", &[("", rate)]);
+    let interval = state.config.heartbeat_interval.as_secs();
+    text.family(
+        "sse_heartbeat_interval_seconds",
+        "gauge",
+        "Silence after which a stream gets a heartbeat.",
+        &[("", interval)],
+    );
+    let last = get(&state.fanout.counters().heartbeat_last_ms) as f64 / 1000.0;
+    text.family(
+        "sse_heartbeat_last_timestamp_seconds",
+        "gauge",
+        "When the last heartbeat was sent; 0 is never.",
+        &[("", last)],
+    );
     text.reactors(state.fanout.counters());
     text.histogram(
         "sse_publish_latency_seconds",
@@ -65,6 +83,16 @@ pub(super) async fn metrics(state: Data<State>) -> HttpResponse {
         &[("", usage.cpu_percent)],
     );
     text.family("sse_memory_bytes", "gauge", "Resident memory of the process.", &[("", usage.memory_bytes)]);
+    let memory = usage.memory_percent;
+    text.family(
+        "sse_memory_percent",
+        "gauge",
+        "Used memory of the cgroup's limit, else of the machine.",
+        &[("", memory)],
+    );
+    let [one, five, fifteen] = usage.load_average;
+    let loads = [("{minutes=\"1\"}", one), ("{minutes=\"5\"}", five), ("{minutes=\"15\"}", fifteen)];
+    text.family("sse_load_average", "gauge", "Load of the machine.", &loads);
     text.family("sse_open_files", "gauge", "Open file descriptors.", &[("", usage.open_files)]);
     text.family(
         "sse_open_files_max",
