@@ -41,6 +41,7 @@ if ! command -v nginx >/dev/null; then
 fi
 
 command -v cargo >/dev/null || fail "cargo is missing: install Rust (https://rustup.rs), then 'make up' again"
+[ -x "$(absolute "${CARGO_TARGET_DIR:-target}")/release/supervisord" ] || echo "make up: building the programs, which takes a few minutes the first time"
 (cd "$root" && cargo build --quiet --release --locked --package sse-server --package supervisor)
 
 exec env READY_URL="http://localhost:$PORT" "$here/start.sh"
