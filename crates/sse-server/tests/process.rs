@@ -483,7 +483,7 @@ fn a_listener_that_is_handed_over_takes_the_place_of_the_default() {
     early.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut answer = String::new();
     early.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("\r\n\r\nlive\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nlive"), "{answer}");
     assert!(!server.err().contains("127.0.0.1:5001"), "{}", server.err());
     server.signal(Signal::SIGTERM);
     assert_eq!(server.ended(), Some(0));

@@ -119,17 +119,17 @@ pub(super) async fn health(state: Data<State>) -> HttpResponse {
 
 /// `GET /sse/health/live`.
 pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("live\n")
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body("live")
 }
 
 /// `GET /sse/health/ready`.
 pub(super) async fn ready(state: Data<State>) -> HttpResponse {
     let (mut response, word) = if state.is_draining() {
-        (HttpResponse::ServiceUnavailable(), "draining\n")
+        (HttpResponse::ServiceUnavailable(), "draining")
     } else if state.backplane.store_failure().is_some() {
-        (HttpResponse::ServiceUnavailable(), "failing\n")
+        (HttpResponse::ServiceUnavailable(), "failing")
     } else {
-        (HttpResponse::Ok(), "ready\n")
+        (HttpResponse::Ok(), "ready")
     };
     response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body(word)
 }
