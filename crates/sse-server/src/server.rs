@@ -150,6 +150,7 @@ fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow
         events_max: config.history_events_max,
         bytes_max: config.history_bytes_max,
         age_max_ms,
+        ring_bytes_max: None,
     };
     let backplane = Backplane::open(backplane::Config {
         data_dir: config.data_dir.clone(),

@@ -1,5 +1,7 @@
 //! Where an accepted event gets its id and its place in the one order.
 
+mod claims;
+mod failure;
 mod node;
 
 use std::fmt;
@@ -7,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hub::{EventId, Hub, HubConfig, NewEvent};
-use crate::store::{MemoryStore, Store, StoreError};
+use crate::hub::{EventId, Frame, Hub, HubConfig, NewEvent, Ordinal, Portion};
+use crate::store::{MemoryStore, ReadError, Store, StoreError};
 use node::Node;
 
 /// What the backplane is made with.
@@ -23,6 +25,15 @@ pub struct Config {
     pub reserve_step: Duration,
     /// How long a publish waits for reactors that are behind before it is refused.
     pub publish_wait_max: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_window: Duration,
+    /// Idempotency keys remembered at one time; beyond it, publishes with new ones are refused. 0 is unlimited.
+    pub idempotency_keys_max: usize,
+    /// How often a store that failed is tried again.
+    pub probe_interval: Duration,
+    /// What the store may keep beyond the history's bounds before it discards: it does so in portions, a 16th of
+    /// the bounds, but at most so many events.
+    pub discard_events_max: u64,
 }
 
 impl Default for Config {
@@ -32,6 +43,10 @@ impl Default for Config {
             hub: HubConfig::default(),
             reserve_step: Duration::from_secs(10),
             publish_wait_max: Duration::from_secs(5),
+            idempotency_window: Duration::from_secs(300),
+            idempotency_keys_max: 1_000_000,
+            probe_interval: Duration::from_secs(1),
+            discard_events_max: 4096,
         }
     }
 }
@@ -46,14 +61,22 @@ pub struct Published {
     pub ids: Vec<EventId>,
     /// Open streams of this node that match, summed over the events.
     pub receivers: u64,
+    /// Events that are new; the others were published before under the same idempotency key.
+    pub accepted: usize,
 }
 
 /// Why nothing of a batch was accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The store failed.
-    #[error("the store does not accept events: {0}")]
+    #[error("the store does not accept events: {}", .0.in_full())]
     Store(Arc<StoreError>),
+    /// As many idempotency keys are remembered as may be.
+    #[error("{max} idempotency keys are remembered, as many as may be")]
+    KeysFull {
+        /// The limit.
+        max: usize,
+    },
     /// The streams' writers are too far behind.
     #[error("the writers of the streams are too far behind")]
     Busy,
@@ -94,8 +117,7 @@ impl Backplane {
         config: &Config,
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Result<Self, StoreError> {
-        let node = Node::open(store, config.hub, config.reserve_step, config.publish_wait_max, clock)?;
-        Ok(Self(Arc::new(node)))
+        Ok(Self(Arc::new(Node::open(store, config, clock)?)))
     }
 
     /// Gives the events their ids, commits them, and hands them to every live stream: when this
@@ -117,6 +139,11 @@ impl Backplane {
         self.0.history()
     }
 
+    /// Lets what is too old go, also when nothing is published. To be called now and then; blocks on nothing.
+    pub fn tend(&self) {
+        self.0.tend();
+    }
+
     /// Accepts nothing more and writes down the exact highest id. To be called after the drain.
     pub async fn close(&self) -> Result<(), Arc<StoreError>> {
         self.0.close().await
@@ -125,6 +152,11 @@ impl Backplane {
     /// The order that streams are written from.
     pub(crate) fn hub(&self) -> &Hub {
         &self.0.hub
+    }
+
+    /// Committed events from `from` on that are not in memory any more. Blocks.
+    pub(crate) fn read(&self, from: Ordinal, portion: Portion) -> Result<Vec<Arc<Frame>>, ReadError> {
+        self.0.store.read(from, portion)
     }
 
     /// The time, as the order sees it.

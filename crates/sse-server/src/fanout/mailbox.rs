@@ -8,6 +8,7 @@ use mio::{Registry, Token, Waker};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::fetch::Fetched;
 use super::stream::Owner;
 use super::wire::Encoding;
 use crate::hub::{Subscription, Wake};
@@ -30,6 +31,7 @@ pub(super) struct Mailbox {
     waker: Waker,
     woken: AtomicBool,
     arrivals: Mutex<Vec<Arrival>>,
+    fetched: Mutex<Vec<Fetched>>,
     /// Streams on this reactor or on their way to it.
     pub(super) streams: AtomicU64,
     draining: AtomicBool,
@@ -45,6 +47,7 @@ impl Mailbox {
             waker: Waker::new(registry, WAKER)?,
             woken: AtomicBool::new(false),
             arrivals: Mutex::default(),
+            fetched: Mutex::default(),
             streams: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -61,6 +64,17 @@ impl Mailbox {
     /// Moves the streams handed over into `out`.
     pub(super) fn receive(&self, out: &mut Vec<Arrival>) {
         out.append(&mut self.arrivals.lock());
+    }
+
+    /// Moves what was read from the store into `out`.
+    pub(super) fn receive_fetched(&self, out: &mut Vec<Fetched>) {
+        out.append(&mut self.fetched.lock());
+    }
+
+    /// Hands over what was read from the store.
+    pub(super) fn bring(&self, fetched: Fetched) {
+        self.fetched.lock().push(fetched);
+        self.wake();
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -3,6 +3,7 @@
 mod connection;
 mod counters;
 pub mod detach;
+mod fetch;
 mod group;
 mod mailbox;
 mod reactor;
@@ -27,6 +28,7 @@ use crate::hub::limits::Permit;
 use crate::hub::{After, Interest, ReaderId};
 pub use connection::{ConnectionId, ConnectionInfo, EndReason, StreamEnd};
 pub use counters::{Closed, Counters, Histogram};
+use fetch::Fetcher;
 use mailbox::{Arrival, Mailbox};
 use reactor::Reactor;
 use stream::Owner;
@@ -111,6 +113,7 @@ struct Shared {
     backplane: Backplane,
     counters: Arc<Counters>,
     reactors: Vec<Handle>,
+    fetcher: Option<JoinHandle<()>>,
     draining: AtomicBool,
 }
 
@@ -126,22 +129,25 @@ impl Fanout {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let count = if config.reactors == 0 { cores } else { config.reactors };
         let counters = Arc::new(Counters::default());
+        let fetcher = Fetcher::start(backplane.clone())?;
         let mut reactors = Vec::with_capacity(count);
         for n in 0..count {
             let hub = backplane.hub().clone();
-            let (reactor, reader, mailbox) = Reactor::new(config.clone(), hub, Arc::clone(&counters))?;
+            let (reactor, reader, mailbox) =
+                Reactor::new(config.clone(), hub, fetcher.requests.clone(), Arc::clone(&counters))?;
             let thread = thread::Builder::new().name(format!("reactor-{n}")).spawn(move || reactor.run())?;
             reactors.push(Handle { reader, mailbox, thread: Some(thread) });
         }
         let draining = AtomicBool::new(false);
-        Ok(Self(Arc::new(Shared { config, backplane, counters, reactors, draining })))
+        let fetcher = Some(fetcher.thread);
+        Ok(Self(Arc::new(Shared { config, backplane, counters, reactors, fetcher, draining })))
     }
 
     /// Hands a socket over to the reactor with the fewest streams, which writes the head, the greeting, the
     /// replay and everything after. The position in the order of events is fixed before this returns.
     pub fn attach(&self, socket: OwnedFd, stream: NewStream) -> Result<(), AttachError> {
         let NewStream { head, chunked, interest, after, permit, connection, on_end } = stream;
-        let Shared { config, backplane, counters, reactors, draining } = &*self.0;
+        let Shared { config, backplane, counters, reactors, draining, .. } = &*self.0;
         prepare(&socket, config)?;
         let retry_ms = wire::random_between(RETRY_MS_LEAST, RETRY_MS_SPREAD);
         let load = |handle: &&Handle| handle.mailbox.streams.load(Ordering::Relaxed);
@@ -218,6 +224,11 @@ impl Drop for Shared {
                 // A reactor that panicked has said so.
                 let _ = thread.join();
             }
+        }
+        // With the reactors the last requests have gone.
+        let own_thread = self.reactors.iter().any(|handle| handle.thread.is_some());
+        if let Some(fetcher) = self.fetcher.take().filter(|_| !own_thread) {
+            let _ = fetcher.join();
         }
     }
 }

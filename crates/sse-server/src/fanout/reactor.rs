@@ -10,12 +10,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::counters::Tally;
+use super::fetch::{Fetch, Fetched};
 use super::group::{Round, Slot};
 use super::mailbox::{Arrival, Mailbox};
 use super::roster::{Handle, Roster, from_token, to_token};
@@ -23,7 +25,7 @@ use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
 use super::wire::{self, Chunk};
 use super::{Config, Counters, EndReason};
-use crate::hub::{EventId, Frame, Gone, Hub, Ordinal, Portion, ReaderId, Wake};
+use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
 
 /// Socket reports taken at once.
 const REPORTS_MAX: usize = 1024;
@@ -58,6 +60,11 @@ pub(super) struct Reactor {
     drain_until_ms: Option<u64>,
     /// Streams whose place the reactor has not reached.
     arrivals: Vec<Arrival>,
+    /// Streams that have arrived this turn: nothing is held for them any more.
+    arrived: usize,
+    fetches: Sender<Fetch>,
+    /// Requests on their way.
+    fetching: usize,
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
@@ -65,6 +72,7 @@ pub(super) struct Reactor {
     stalled: Vec<Slot>,
     ended: Vec<(Slot, EndReason)>,
     due: Vec<Handle>,
+    fetched: Vec<Fetched>,
     chunk: Chunk,
     scratch: Box<[u8]>,
 }
@@ -73,6 +81,7 @@ impl Reactor {
     pub(super) fn new(
         config: Config,
         hub: Hub,
+        fetches: Sender<Fetch>,
         counters: Arc<Counters>,
     ) -> io::Result<(Self, ReaderId, Arc<Mailbox>)> {
         let poll = Poll::new()?;
@@ -96,12 +105,16 @@ impl Reactor {
             position: EventId::ZERO,
             drain_until_ms: None,
             arrivals: Vec::new(),
+            arrived: 0,
+            fetches,
+            fetching: 0,
             tally: Tally::default(),
             frames: Vec::new(),
             rounds: Vec::new(),
             stalled: Vec::new(),
             ended: Vec::new(),
             due: Vec::new(),
+            fetched: Vec::new(),
             chunk: Chunk::default(),
             scratch: vec![0; 16 << 10].into(),
         };
@@ -128,11 +141,16 @@ impl Reactor {
             self.mailbox.receive(&mut self.arrivals);
             more = self.take_rounds();
             self.adopt_arrivals();
+            self.take_fetched();
             self.advance_ready();
             self.beat();
             self.look_for_idle();
             if self.mailbox.is_draining() {
                 self.drain();
+            }
+            let arrived = std::mem::take(&mut self.arrived);
+            if arrived > 0 {
+                self.hub.arrived(self.reader, arrived);
             }
             self.tally.give(&self.counters);
             if self.mailbox.is_stopping() {
@@ -199,18 +217,42 @@ impl Reactor {
     /// Takes in the streams whose place the reactor has reached; the others wait for the next turn.
     fn adopt_arrivals(&mut self) {
         let waiting = std::mem::take(&mut self.arrivals);
-        let mut adopted = 0;
         for arrival in waiting {
             if arrival.subscription.start.next > self.next {
                 self.arrivals.push(arrival);
             } else {
                 self.adopt(arrival);
-                adopted += 1;
             }
         }
-        if adopted > 0 {
-            self.hub.arrived(self.reader, adopted);
+    }
+
+    /// Goes on with the streams for which something was read from the store.
+    fn take_fetched(&mut self) {
+        if self.fetching == 0 {
+            return;
         }
+        let mut fetched = std::mem::take(&mut self.fetched);
+        self.mailbox.receive_fetched(&mut fetched);
+        self.fetching -= fetched.len();
+        for Fetched { stream: handle, found } in fetched.drain(..) {
+            if !self.roster.holds(handle) {
+                continue;
+            }
+            let stream = &mut self.roster[handle.0];
+            stream.is_fetching = false;
+            self.arrived += usize::from(std::mem::take(&mut stream.is_arriving));
+            match (found, stream.place) {
+                (None, _) => self.end(handle.0, EndReason::Slow),
+                (Some((frames, then)), Place::Behind(_)) => {
+                    if self.write_replay(handle.0, &frames, then) {
+                        self.ready.push_back(handle);
+                    }
+                }
+                // It was told goodbye meanwhile.
+                (Some(_), Place::Live | Place::Leaving) => {}
+            }
+        }
+        self.fetched = fetched;
     }
 
     /// Lets each stream that is behind, and whose socket has room, read on a little.
@@ -281,7 +323,7 @@ impl Reactor {
         let Arrival { socket, opening, encoding, subscription, owner } = arrival;
         let group = self.roster.groups.join(subscription.group, &subscription.interest, encoding);
         let mut stream = Stream::new(socket, group, owner, self.now_ms);
-        stream.joined = self.next;
+        stream.joined = self.position;
         let opened = stream.send(&opening);
         self.tally.bytes += stream.bytes;
         if let Sent::Part(sent) = opened {
@@ -292,6 +334,7 @@ impl Reactor {
         let slot = handle.0;
         self.roster.place_behind(slot, subscription.start.next);
         let both = Interest::READABLE | Interest::WRITABLE;
+        self.arrived += 1;
         let watched = self.poll.registry().register(&mut SourceFd(&descriptor), to_token(handle), both);
         if let Err(error) = watched {
             log::warn!("cannot watch the socket of a stream: {error}");
@@ -304,7 +347,11 @@ impl Reactor {
         match opened {
             Sent::All => self.advance(slot),
             Sent::Part(_) => {}
-            Sent::Ended(reason) => self.end(slot, reason),
+            Sent::Ended(reason) => return self.end(slot, reason),
+        }
+        if self.roster.holds(handle) && self.roster[slot].is_fetching {
+            self.roster[slot].is_arriving = true;
+            self.arrived -= 1;
         }
     }
 
@@ -328,6 +375,7 @@ impl Reactor {
                 Place::Live => return,
                 Place::Leaving => return self.end(slot, EndReason::Drain),
                 Place::Behind(_) if self.drain_until_ms.is_some() => return self.say_goodbye(slot),
+                Place::Behind(_) if stream.is_fetching => return,
                 Place::Behind(next) if next >= self.next => return self.roster.place_live(slot),
                 Place::Behind(next) => {
                     if !self.replay(slot, next) {
@@ -339,29 +387,52 @@ impl Reactor {
         self.ready.push_back(self.roster.handle(slot));
     }
 
-    /// Writes one portion of what a stream has missed. Returns whether its socket takes more.
+    /// Writes one portion of what a stream has missed, or asks the store for it. Returns whether its socket
+    /// takes more.
     fn replay(&mut self, slot: Slot, next: Ordinal) -> bool {
         let mut frames = std::mem::take(&mut self.frames);
-        let read = self.hub.replay(next, self.next, self.portion(), &mut frames);
+        let more = match self.hub.replay(next, self.next, self.portion(), &mut frames) {
+            Ok(then) => self.write_replay(slot, &frames, then),
+            Err(Unread::Stored) => {
+                self.fetch(slot, next);
+                false
+            }
+            Err(Unread::Gone) => {
+                self.end(slot, EndReason::Slow);
+                false
+            }
+        };
+        frames.clear();
+        self.frames = frames;
+        more
+    }
+
+    fn fetch(&mut self, slot: Slot, from: Ordinal) {
+        let stream = self.roster.handle(slot);
+        let (mailbox, until, portion) = (Arc::clone(&self.mailbox), self.next, self.portion());
+        let interest = Arc::clone(self.roster.with_group(slot).1.interest());
+        // It fails only when the thread has panicked, and then has said so.
+        if self.fetches.send(Fetch { mailbox, stream, interest, from, until, portion }).is_err() {
+            return self.end(slot, EndReason::Slow);
+        }
+        self.roster[slot].is_fetching = true;
+        self.fetching += 1;
+    }
+
+    /// Writes those of these events that a stream wants; it reads on from `then`. Returns whether its socket
+    /// takes more.
+    fn write_replay(&mut self, slot: Slot, frames: &[Arc<Frame>], then: Ordinal) -> bool {
         let (stream, group) = self.roster.with_group(slot);
         let body = self.chunk.begin();
         let (mut events, mut replayed) = (0, 0);
-        for (ordinal, frame) in (next..).zip(&frames) {
+        for frame in frames {
             if group.interest().reads(frame.topics(), frame.event()) {
                 frame.write(group.interest(), body);
                 events += 1;
-                replayed += u64::from(ordinal < stream.joined);
+                replayed += u64::from(frame.id() <= stream.joined);
             }
         }
-        frames.clear();
-        self.frames = frames;
-        match read {
-            Ok(then) => stream.place = Place::Behind(then),
-            Err(Gone) => {
-                self.end(slot, EndReason::Slow);
-                return false;
-            }
-        }
+        stream.place = Place::Behind(then);
         if events == 0 {
             return true;
         }
@@ -494,6 +565,7 @@ impl Reactor {
 
     fn end(&mut self, slot: Slot, reason: EndReason) {
         let (stream, group) = self.roster.remove(slot);
+        self.arrived += usize::from(stream.is_arriving);
         // A twin of the descriptor may be open in actix, so closing would not end the watch.
         let _ = self.poll.registry().deregister(&mut SourceFd(&stream.descriptor()));
         self.hub.unsubscribe(self.reader, group);

@@ -11,7 +11,7 @@ use nix::sys::socket::{self, MsgFlags, Shutdown};
 use super::group::Slot;
 use super::{ConnectionInfo, EndReason, StreamEnd};
 use crate::hub::limits::Permit;
-use crate::hub::{GroupId, Ordinal};
+use crate::hub::{EventId, GroupId, Ordinal};
 
 /// Bytes that are read away when a stream ends; who sends more may miss its last event.
 const INPUT_AT_END_MAX: usize = 64 << 10;
@@ -40,8 +40,12 @@ pub(super) struct Stream {
     rest: Option<(Arc<[u8]>, usize)>,
     /// When it was last written to on its own.
     pub(super) written_ms: u64,
-    /// Events before this one are replayed to it, later ones are its own time.
-    pub(super) joined: Ordinal,
+    /// Events up to this one are replayed to it, later ones are its own time.
+    pub(super) joined: EventId,
+    /// Whether something is being read for it from the store.
+    pub(super) is_fetching: bool,
+    /// Whether that is the first it reads, so that it is held for it.
+    pub(super) is_arriving: bool,
     pub(super) events: u64,
     pub(super) bytes: u64,
     input_bytes: usize,
@@ -85,7 +89,9 @@ impl Stream {
             seat: Slot::MAX,
             rest: None,
             written_ms: now_ms,
-            joined: 0,
+            joined: EventId::ZERO,
+            is_fetching: false,
+            is_arriving: false,
             events: 0,
             bytes: 0,
             input_bytes: 0,

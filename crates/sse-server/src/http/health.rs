@@ -137,7 +137,7 @@ pub(super) async fn ready(state: Data<State>) -> HttpResponse {
 fn judge(state: &State, usage: &Usage) -> (&'static str, Vec<String>) {
     let failure = state.backplane.store_failure();
     let mut reasons: Vec<String> =
-        failure.iter().map(|why| format!("the store does not accept events: {why}")).collect();
+        failure.iter().map(|why| format!("the store does not accept events: {}", why.in_full())).collect();
     if state.is_draining() {
         reasons.push("the server is draining".to_owned());
     }

@@ -16,7 +16,7 @@ use crate::backplane::PublishError;
 use crate::config::BODY_PER_EVENT;
 use crate::hub::grant::Grant;
 use crate::hub::limits::TooMany;
-use crate::hub::{Data, EventType, NewEvent, Topic};
+use crate::hub::{Data, EventType, IdempotencyKey, NewEvent, Topic};
 use crate::metrics::Metrics;
 
 /// When to come back if the hub does not take events at the moment.
@@ -57,19 +57,15 @@ pub(super) async fn publish(
         }
     }
     rate_limit(&state, &grant, events.len())?;
-    let count = events.len() as u64;
     let published = state.backplane.publish(events).await.map_err(|error| match error {
-        PublishError::Store(why) => {
-            Problem::unavailable(format!("the store does not accept events: {why}"), RETRY_AFTER)
-        }
-        PublishError::Busy => {
-            Problem::unavailable("the writers of the streams are too far behind", RETRY_AFTER)
+        PublishError::Store(_) | PublishError::Busy | PublishError::KeysFull { .. } => {
+            Problem::unavailable(error.to_string(), RETRY_AFTER)
         }
         PublishError::Closed => {
             Problem::unavailable("the server is draining and accepts no events", RETRY_AFTER)
         }
     })?;
-    state.metrics.published.fetch_add(count, Ordering::Relaxed);
+    state.metrics.published.fetch_add(published.accepted as u64, Ordering::Relaxed);
     state.metrics.publish_latency.observe(began.elapsed(), 1);
     let ids: Vec<String> = published.ids.iter().map(ToString::to_string).collect();
     Ok(match <[String; 1]>::try_from(ids) {
@@ -178,7 +174,7 @@ struct Written<'a> {
     event: Option<String>,
     #[serde(borrow)]
     data: &'a RawValue,
-    idempotency_key: Option<serde::de::IgnoredAny>,
+    idempotency_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -198,16 +194,15 @@ fn json(text: &str, place: &str) -> Result<NewEvent, Problem> {
         return Err(Problem::bad_request(format!("{place}an event must be a JSON object")));
     }
     let written: Written<'_> = serde_json::from_str(text).map_err(|error| malformed(place, &error))?;
-    if written.idempotency_key.is_some() {
-        return Err(Problem::bad_request(format!("{place}idempotency_key is not supported by this version")));
-    }
+    let key = written.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
+    let key = key.map_err(|why| Problem::bad_request(format!("{place}idempotency_key: {why}")))?;
     let topics = match written.topic {
         Topics::One(topic) => vec![topic],
         Topics::Many(topics) => topics,
     };
     let data =
         Data::from_raw(written.data).map_err(|why| Problem::bad_request(format!("{place}data: {why}")))?;
-    event(&topics, written.event.as_deref(), data, place)
+    Ok(event(&topics, written.event.as_deref(), data, place)?.with_key(key))
 }
 
 fn form(text: &str) -> Result<NewEvent, Problem> {

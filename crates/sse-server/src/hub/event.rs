@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
-use super::{Invalid, Topic};
+use super::{IdempotencyKey, Invalid, Topic};
 
 /// The place of an event in the one order of the hub, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -176,6 +176,7 @@ pub struct NewEvent {
     pub(super) topics: Box<[Topic]>,
     pub(super) event: Option<EventType>,
     pub(super) data: Data,
+    idempotency_key: Option<IdempotencyKey>,
 }
 
 impl NewEvent {
@@ -192,7 +193,19 @@ impl NewEvent {
             return Err(Invalid::NoTopic);
         }
         let event = event.filter(|event| event.as_str() != EventType::MESSAGE);
-        Ok(Self { topics: distinct.into(), event, data })
+        Ok(Self { topics: distinct.into(), event, data, idempotency_key: None })
+    }
+
+    /// The same event, published at most once under this key.
+    #[must_use]
+    pub fn with_key(self, key: Option<IdempotencyKey>) -> Self {
+        Self { idempotency_key: key, ..self }
+    }
+
+    /// The key that it is published once under.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.idempotency_key.as_ref()
     }
 
     /// The topics, as published.

@@ -49,7 +49,7 @@ impl Draft {
     /// Encodes everything but the id. `accepted`: when the event came, for measuring.
     #[must_use]
     pub fn new(event: NewEvent, accepted: Instant) -> Self {
-        let NewEvent { topics, event, data } = event;
+        let NewEvent { topics, event, data, .. } = event;
         let name = event.as_ref().map_or("", EventType::as_str);
         let mut wire = Vec::with_capacity(ID_ROOM + name.len() + data.len() + 32);
         wire.resize(ID_ROOM, 0);

@@ -1,22 +1,26 @@
 //! The last events of the hub, bounded by count, bytes and age.
 //!
 //! Events are numbered as they come (`Ordinal`), so whoever reads on finds its place without a search;
-//! only a newcomer with an id is looked up, by binary search.
+//! only a newcomer with an id is looked up, by binary search. With a durable store the newest events are
+//! held here as well, in the ring; of the older ones only ids and sizes, and their frames are read from the
+//! store.
 //!
 //! ```text
 //!         gone      │ held for readers that │        kept: what a replay may use
 //!                   │ are still behind      │
 //!   ────────────────┼───────────────────────┼──────────────────────────────▶ next
-//!                 first                   kept
+//!                 first                   kept         │
+//!                                                      └ ring: in memory (without a store: all)
 //! ```
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::frame::Frame;
+use super::idempotency::KeyUse;
 use super::{After, EventId};
 
-/// The number of an event since this process started.
+/// The number of an event: since this process started, or with a durable store since the store was made.
 pub type Ordinal = u64;
 
 /// How much history is kept; 0 is unlimited.
@@ -28,11 +32,14 @@ pub struct HistoryConfig {
     pub bytes_max: usize,
     /// Age of the oldest event kept, in milliseconds.
     pub age_max_ms: u64,
+    /// Bytes of the newest events that stay in memory while a store has them all; older ones are read from
+    /// it. `None`: there is no store to read from, and everything kept is in memory.
+    pub ring_bytes_max: Option<usize>,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { events_max: 100_000, bytes_max: 64 << 20, age_max_ms: 86_400_000 }
+        Self { events_max: 100_000, bytes_max: 64 << 20, age_max_ms: 86_400_000, ring_bytes_max: None }
     }
 }
 
@@ -41,10 +48,25 @@ impl Default for HistoryConfig {
 pub struct Recovered {
     /// The highest id that may have been issued.
     pub newest: EventId,
-    /// The highest id whose event may be gone; every event above it is in `frames`.
+    /// The highest id whose event may be gone.
     pub floor: EventId,
-    /// Events kept, oldest first.
+    /// The number of the oldest event that is left.
+    pub first: Ordinal,
+    /// Events left, oldest first.
+    pub events: Vec<RecoveredEvent>,
+    /// The frames of the newest of them, oldest first.
     pub frames: Vec<Arc<Frame>>,
+    /// Idempotency keys that are still in force, oldest first.
+    pub keys: Vec<KeyUse>,
+}
+
+/// An event that an earlier run left in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveredEvent {
+    /// Its id.
+    pub id: EventId,
+    /// What it counts against the bound of bytes ([`Frame::cost`]).
+    pub cost: usize,
 }
 
 /// Where a stream starts, and what it must be told.
@@ -76,9 +98,14 @@ pub enum ResetReason {
     UnknownId,
 }
 
-/// A reader asked for an event that is not held any more.
+/// Why a reader does not find its event in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
+pub enum Unread {
+    /// It is not held any more.
+    Gone,
+    /// It is in the store.
+    Stored,
+}
 
 /// How much is read at once.
 #[derive(Debug, Clone, Copy)]
@@ -91,20 +118,34 @@ pub struct Portion {
 
 #[derive(Debug)]
 struct Entry {
-    frame: Arc<Frame>,
+    id: EventId,
     /// Bytes of all events up to this one.
     bytes_end: u64,
 }
 
-/// The ring of events.
+/// What has left the history since the beginning, the store's part of it included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// Events before this one are needed by nobody.
+    pub before: Ordinal,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The last events.
 #[derive(Debug)]
 pub struct History {
     config: HistoryConfig,
-    ring: VecDeque<Entry>,
+    /// Every event from `first` on.
+    index: VecDeque<Entry>,
+    /// The frames of the newest of them.
+    ring: VecDeque<Arc<Frame>>,
     first: Ordinal,
     kept: Ordinal,
     bytes_end: u64,
+    /// Bytes of the events before `kept`, and before `first`.
     bytes_gone: u64,
+    bytes_released: u64,
     floor: EventId,
     newest: EventId,
 }
@@ -113,52 +154,73 @@ impl History {
     /// Continues what an earlier run left.
     #[must_use]
     pub fn new(config: HistoryConfig, recovered: Recovered) -> Self {
-        let Recovered { newest, floor, frames } = recovered;
-        let mut history = Self {
+        let Recovered { newest, floor, first, events, frames, .. } = recovered;
+        let mut bytes_end = 0;
+        let index = events.iter().map(|event| {
+            bytes_end += event.cost as u64;
+            Entry { id: event.id, bytes_end }
+        });
+        let index: VecDeque<Entry> = index.collect();
+        let last = index.back().map_or(floor, |entry| entry.id);
+        Self {
             config,
-            ring: VecDeque::new(),
-            first: 0,
-            kept: 0,
-            bytes_end: 0,
+            index,
+            ring: frames.into(),
+            first,
+            kept: first,
+            bytes_end,
             bytes_gone: 0,
+            bytes_released: 0,
             floor,
-            newest: newest.max(floor),
-        };
-        for frame in frames {
-            history.append(frame);
+            newest: newest.max(floor).max(last),
         }
-        history.newest = history.newest.max(newest);
-        history
     }
 
     /// Adds an event; its id is above all before.
     pub fn append(&mut self, frame: Arc<Frame>) {
-        debug_assert!(frame.id() > self.floor);
+        debug_assert!(frame.id() > self.newest);
         self.newest = frame.id();
         self.bytes_end += frame.cost() as u64;
-        self.ring.push_back(Entry { frame, bytes_end: self.bytes_end });
+        self.index.push_back(Entry { id: frame.id(), bytes_end: self.bytes_end });
+        self.ring.push_back(frame);
     }
 
-    /// Forgets what the bounds do not allow, and frees what also every reader below `behind` has read.
-    pub fn trim(&mut self, now_ms: u64, behind: Ordinal) {
-        let HistoryConfig { events_max, bytes_max, age_max_ms } = self.config;
+    /// Forgets what the bounds do not allow, and frees what also every reader below `held` has read. Readers
+    /// that write rounds have taken everything below `taken`: only that may leave the memory for the store.
+    pub fn trim(&mut self, now_ms: u64, held: Ordinal, taken: Ordinal) {
+        let HistoryConfig { events_max, bytes_max, age_max_ms, ring_bytes_max } = self.config;
         while let Some(entry) = self.entry(self.kept) {
             let above = |limit: u64, value: u64| limit != 0 && value > limit;
-            let aged = above(age_max_ms, now_ms.saturating_sub(entry.frame.id().ms));
+            let aged = above(age_max_ms, now_ms.saturating_sub(entry.id.ms));
             let crowded = above(events_max as u64, self.next() - self.kept);
             if !aged && !crowded && !above(bytes_max as u64, self.bytes_end - self.bytes_gone) {
                 break;
             }
-            (self.floor, self.bytes_gone) = (entry.frame.id(), entry.bytes_end);
+            (self.floor, self.bytes_gone) = (self.floor.max(entry.id), entry.bytes_end);
             self.kept += 1;
         }
-        while self.first < self.kept.min(behind) {
-            self.ring.pop_front();
+        while self.first < self.kept.min(held) {
+            if self.ring.len() == self.index.len() {
+                self.ring.pop_front();
+            }
+            if let Some(entry) = self.index.pop_front() {
+                self.bytes_released = entry.bytes_end;
+            }
             self.first += 1;
         }
-        if self.ring.capacity() > 1024 && self.ring.len() < self.ring.capacity() / 4 {
-            self.ring.shrink_to(self.ring.capacity() / 2);
+        if let Some(ring_bytes_max) = ring_bytes_max {
+            while self.ring_first() < taken && self.bytes_from(self.ring_first()) > ring_bytes_max as u64 {
+                self.ring.pop_front();
+            }
         }
+        shrink(&mut self.index);
+        shrink(&mut self.ring);
+    }
+
+    /// What the store need not have any more.
+    #[must_use]
+    pub fn released(&self) -> Released {
+        Released { before: self.first, bytes: self.bytes_released }
     }
 
     /// Where a stream starts that asks for `after`.
@@ -174,12 +236,11 @@ impl History {
             }
             After::Id(id) if id > self.newest => Start { reset: reset(ResetReason::UnknownId), ..live },
             After::Malformed => Start { reset: reset(ResetReason::UnknownId), ..live },
-            After::Id(id) if id < self.floor => {
-                Start { position: id, next: self.kept, reset: reset(ResetReason::HistoryTruncated) }
-            }
             After::Id(id) => {
-                let seen = self.ring.partition_point(|entry| entry.frame.id() <= id);
-                Start { position: id, next: self.first + seen as u64, reset: None }
+                let seen = self.index.partition_point(|entry| entry.id <= id);
+                let next = self.kept.max(self.first + seen as u64);
+                let reset = if id < self.floor { reset(ResetReason::HistoryTruncated) } else { None };
+                Start { position: id, next, reset }
             }
         }
     }
@@ -191,19 +252,23 @@ impl History {
         until: Ordinal,
         portion: Portion,
         out: &mut Vec<Arc<Frame>>,
-    ) -> Result<Ordinal, Gone> {
+    ) -> Result<Ordinal, Unread> {
         if from < self.first {
-            return Err(Gone);
+            return Err(Unread::Gone);
         }
         let until = until.min(self.next()).min(from.saturating_add(portion.events_max.max(1) as u64));
+        if from >= until {
+            return Ok(from);
+        }
+        let skip = from.checked_sub(self.ring_first()).ok_or(Unread::Stored)?;
+        let skip = usize::try_from(skip).expect("the ring is in memory");
         let (mut next, mut bytes) = (from, 0);
-        while next < until {
-            let Some(entry) = self.entry(next) else { break };
-            bytes += entry.frame.wire().len();
-            if next > from && bytes > portion.bytes_max {
+        for frame in self.ring.range(skip..).take(portion.events_max.max(1)) {
+            bytes += frame.wire().len();
+            if next >= until || (next > from && bytes > portion.bytes_max) {
                 break;
             }
-            out.push(Arc::clone(&entry.frame));
+            out.push(Arc::clone(frame));
             next += 1;
         }
         Ok(next)
@@ -212,7 +277,7 @@ impl History {
     /// The number that the next event gets.
     #[must_use]
     pub fn next(&self) -> Ordinal {
-        self.first + self.ring.len() as u64
+        self.first + self.index.len() as u64
     }
 
     /// The oldest event that a reader can still have.
@@ -230,7 +295,7 @@ impl History {
     /// The oldest event kept.
     #[must_use]
     pub fn oldest(&self) -> Option<EventId> {
-        self.entry(self.kept).map(|entry| entry.frame.id())
+        self.entry(self.kept).map(|entry| entry.id)
     }
 
     /// Events kept.
@@ -249,15 +314,23 @@ impl History {
     #[must_use]
     pub fn bytes_from(&self, from: Ordinal) -> u64 {
         let before = from.checked_sub(1).and_then(|n| self.entry(n));
-        self.bytes_end - before.map_or_else(|| self.ring_bytes_start(), |entry| entry.bytes_end)
+        self.bytes_end - before.map_or(self.bytes_released, |entry| entry.bytes_end)
     }
 
-    fn ring_bytes_start(&self) -> u64 {
-        self.ring.front().map_or(self.bytes_end, |entry| entry.bytes_end - entry.frame.cost() as u64)
+    /// The oldest event in memory.
+    fn ring_first(&self) -> Ordinal {
+        self.next() - self.ring.len() as u64
     }
 
     fn entry(&self, ordinal: Ordinal) -> Option<&Entry> {
-        usize::try_from(ordinal.checked_sub(self.first)?).ok().and_then(|n| self.ring.get(n))
+        usize::try_from(ordinal.checked_sub(self.first)?).ok().and_then(|n| self.index.get(n))
+    }
+}
+
+/// Gives memory back after a flood.
+fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > 1024 && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(queue.capacity() / 2);
     }
 }
 
@@ -283,7 +356,7 @@ mod tests {
         from: Ordinal,
         until: Ordinal,
         portion: Portion,
-    ) -> Result<(Vec<u64>, Ordinal), Gone> {
+    ) -> Result<(Vec<u64>, Ordinal), Unread> {
         let mut out = Vec::new();
         let next = history.read(from, until, portion, &mut out)?;
         Ok((out.iter().map(|frame| frame.id().ms).collect(), next))
@@ -294,7 +367,7 @@ mod tests {
     #[test]
     fn each_bound_lets_the_oldest_go() {
         let cost = frame(id(1), 100).cost();
-        let unlimited = HistoryConfig { events_max: 0, bytes_max: 0, age_max_ms: 0 };
+        let unlimited = HistoryConfig { events_max: 0, bytes_max: 0, age_max_ms: 0, ring_bytes_max: None };
         let cases = [
             (unlimited, 10),
             (HistoryConfig { events_max: 3, ..unlimited }, 3),
@@ -306,7 +379,7 @@ mod tests {
         for (config, kept) in cases {
             let mut history = History::new(config, Recovered::default());
             (1..=10).for_each(|ms| history.append(frame(id(ms), 100)));
-            history.trim(10, Ordinal::MAX);
+            history.trim(10, Ordinal::MAX, Ordinal::MAX);
             assert_eq!((history.events(), history.bytes()), (kept, kept * cost), "{config:?}");
             let oldest = (kept > 0).then(|| id(11 - kept as u64));
             assert_eq!((history.oldest(), history.newest()), (oldest, id(10)), "{config:?}");
@@ -318,14 +391,14 @@ mod tests {
         let config = HistoryConfig { events_max: 2, ..HistoryConfig::default() };
         let mut history = History::new(config, Recovered::default());
         (1..=10).for_each(|ms| history.append(frame(id(ms), 1)));
-        history.trim(10, 3);
+        history.trim(10, 3, 3);
         assert_eq!((history.first(), history.events()), (3, 2));
         assert_eq!(read(&history, 3, 6, ALL), Ok((vec![4, 5, 6], 6)));
-        assert_eq!(read(&history, 2, 6, ALL), Err(Gone));
+        assert_eq!(read(&history, 2, 6, ALL), Err(Unread::Gone));
         assert_eq!(history.start(After::Earliest).next, 8);
         assert_eq!(history.start(After::Id(id(5))).reset.unwrap().reason, ResetReason::HistoryTruncated);
         assert_eq!(history.bytes_from(3), 7 * frame(id(1), 1).cost() as u64);
-        history.trim(10, Ordinal::MAX);
+        history.trim(10, Ordinal::MAX, Ordinal::MAX);
         assert_eq!(history.first(), 8);
         assert_eq!(history.bytes_from(8), 2 * frame(id(1), 1).cost() as u64);
     }
@@ -354,7 +427,7 @@ mod tests {
     #[test]
     fn restarted_history_trusts_no_older_position() {
         let mark = id(100);
-        let recovered = Recovered { newest: mark, floor: mark, frames: vec![] };
+        let recovered = Recovered { newest: mark, floor: mark, ..Recovered::default() };
         let mut history = History::new(HistoryConfig::default(), recovered);
         let reason = |history: &History, after| history.start(after).reset.map(|reset| reset.reason);
         let cases = [
@@ -379,12 +452,52 @@ mod tests {
     #[test]
     fn history_that_was_recovered_goes_on() {
         let frames = vec![frame(id(5), 1), frame(id(6), 1)];
-        let history =
-            History::new(HistoryConfig::default(), Recovered { newest: id(9), floor: id(4), frames });
+        let history = History::new(HistoryConfig::default(), recovered(9, 4, 0, &[5, 6], frames));
         assert_eq!((history.newest(), history.oldest(), history.events()), (id(9), Some(id(5)), 2));
         assert_eq!(history.start(After::Id(id(5))).next, 1);
         assert_eq!(history.start(After::Id(id(8))), Start { position: id(8), next: 2, reset: None });
         assert_eq!(history.start(After::Id(id(3))).reset.unwrap().reason, ResetReason::HistoryTruncated);
+    }
+
+    fn recovered(newest: u64, floor: u64, first: Ordinal, ids: &[u64], frames: Vec<Arc<Frame>>) -> Recovered {
+        let cost = frame(id(1), 1).cost();
+        let events = ids.iter().map(|ms| RecoveredEvent { id: id(*ms), cost }).collect();
+        Recovered { newest: id(newest), floor: id(floor), first, events, frames, keys: Vec::new() }
+    }
+
+    #[test]
+    fn what_has_left_the_memory_is_read_from_the_store_unless_it_is_gone() {
+        let cost = frame(id(1), 1).cost();
+        let config = HistoryConfig { events_max: 6, ring_bytes_max: Some(2 * cost), ..Default::default() };
+        let frames = vec![frame(id(4), 1)];
+        let mut history = History::new(config, recovered(4, 1, 40, &[2, 3, 4], frames));
+        assert_eq!(history.start(After::Earliest).next, 40);
+        assert_eq!(read(&history, 40, 43, ALL), Err(Unread::Stored));
+        assert_eq!(read(&history, 42, 43, ALL), Ok((vec![4], 43)));
+        (5..=9).for_each(|ms| history.append(frame(id(ms), 1)));
+        history.trim(9, Ordinal::MAX, 44);
+        assert_eq!((history.first(), history.next(), history.events()), (42, 48, 6));
+        assert_eq!(history.released(), Released { before: 42, bytes: 2 * cost as u64 });
+        assert_eq!(read(&history, 41, 48, ALL), Err(Unread::Gone));
+        assert_eq!(read(&history, 43, 48, ALL), Err(Unread::Stored));
+        assert_eq!(read(&history, 44, 48, ALL), Ok((vec![6, 7, 8, 9], 48)), "not taken by every reader");
+        history.trim(9, Ordinal::MAX, Ordinal::MAX);
+        assert_eq!(read(&history, 45, 48, ALL), Err(Unread::Stored));
+        assert_eq!(read(&history, 46, 48, ALL), Ok((vec![8, 9], 48)));
+        assert_eq!(history.start(After::Id(id(6))), Start { position: id(6), next: 45, reset: None });
+        assert_eq!(read(&history, 48, 48, ALL), Ok((vec![], 48)));
+    }
+
+    /// The end of a damaged store is lost: whoever may have missed something of it is told so, and still gets
+    /// nothing that it has had.
+    #[test]
+    fn loss_at_the_end_of_what_was_recovered_is_told() {
+        let history = History::new(HistoryConfig::default(), recovered(9, 9, 0, &[5, 6], vec![]));
+        let start = history.start(After::Id(id(5)));
+        assert_eq!((start.reset.unwrap().reason, start.next), (ResetReason::HistoryTruncated, 1));
+        assert_eq!(history.start(After::Id(id(9))), Start { position: id(9), next: 2, reset: None });
+        assert_eq!(history.start(After::Earliest).next, 0);
+        assert_eq!(history.newest(), id(9));
     }
 
     #[derive(Debug, Clone)]
@@ -405,7 +518,7 @@ mod tests {
                 2 => (0_u64..300).prop_map(Step::Start),
             ], 1..80),
         ) {
-            let config = HistoryConfig { events_max, bytes_max, age_max_ms };
+            let config = HistoryConfig { events_max, bytes_max, age_max_ms, ring_bytes_max: None };
             let mut history = History::new(config, Recovered::default());
             let mut now_ms = 0;
             let (mut all, mut gone): (Vec<Arc<Frame>>, usize) = (vec![], 0);
@@ -432,7 +545,7 @@ mod tests {
                         prop_assert_eq!(read(&history, start.next, Ordinal::MAX, ALL), Ok((expected, all.len() as u64)));
                     }
                 }
-                history.trim(now_ms, Ordinal::MAX);
+                history.trim(now_ms, Ordinal::MAX, Ordinal::MAX);
                 let allowed = |gone: usize| {
                     let kept = &all[gone..];
                     let bytes: usize = kept.iter().map(|frame| frame.cost()).sum();

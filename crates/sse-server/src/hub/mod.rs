@@ -4,6 +4,7 @@ mod event;
 mod frame;
 pub mod grant;
 mod history;
+mod idempotency;
 mod index;
 pub mod limits;
 mod order;
@@ -12,9 +13,13 @@ mod topic;
 
 pub use event::{After, Data, EventId, EventType, NewEvent};
 pub use frame::{Draft, Frame};
-pub use history::{Gone, History, HistoryConfig, Ordinal, Portion, Recovered, Reset, ResetReason, Start};
+pub use history::{
+    History, HistoryConfig, Ordinal, Portion, Recovered, RecoveredEvent, Released, Reset, ResetReason, Start,
+    Unread,
+};
+pub use idempotency::{Claim, IdempotencyKey, KeyUse, Keys, NotClaimed};
 pub use index::{GroupId, Index};
-pub use order::{Hub, HubConfig, ReaderId, Stats, Subscription, Taken, Wake};
+pub use order::{Appended, Hub, HubConfig, ReaderId, Stats, Subscription, Taken, Wake};
 pub use sequence::{NotIssued, Sequence};
 pub use topic::{Interest, Topic, TopicFilter, TypeFilter};
 
@@ -30,6 +35,9 @@ pub enum Invalid {
     /// A type that only the server sends.
     #[error("event type {0:?} is the server's own and cannot be published")]
     ReservedType(String),
+    /// A key that is empty or too long; so many characters.
+    #[error("{0} characters are not 1 to 128")]
+    IdempotencyKey(usize),
     /// Not a topic.
     #[error("topic {0:?} is not 1 to 128 characters of A-Z a-z 0-9 _ . : / -")]
     Topic(String),

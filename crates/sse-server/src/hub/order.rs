@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::frame::Frame;
-use super::history::{Gone, History, HistoryConfig, Ordinal, Portion, Recovered, Start};
+use super::history::{History, HistoryConfig, Ordinal, Portion, Recovered, Released, Start, Unread};
 use super::index::{GroupId, Index};
 use super::{After, EventId, Interest};
 
@@ -67,6 +67,15 @@ pub struct Taken {
     pub first: Ordinal,
     /// The id passed with this portion.
     pub position: EventId,
+}
+
+/// What became of events that were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Open streams that match, summed over the events.
+    pub receivers: u64,
+    /// What the store need not have any more.
+    pub released: Released,
 }
 
 /// History figures.
@@ -154,9 +163,8 @@ impl Hub {
         room
     }
 
-    /// Adds committed events, all at once and in order, and wakes the readers. Returns the number of
-    /// open streams that match, summed over the events.
-    pub fn append(&self, frames: &[Arc<Frame>], now_ms: u64) -> u64 {
+    /// Adds committed events, all at once and in order, and wakes the readers.
+    pub fn append(&self, frames: &[Arc<Frame>], now_ms: u64) -> Appended {
         let mut state = self.0.lock();
         let mut receivers = 0;
         for frame in frames {
@@ -167,7 +175,14 @@ impl Hub {
         for reader in state.readers.iter().filter(|reader| reader.streams > 0) {
             reader.wake.wake();
         }
-        receivers
+        Appended { receivers, released: state.history.released() }
+    }
+
+    /// Forgets what is too old, also when nothing is published.
+    pub fn trim(&self, now_ms: u64) -> Released {
+        let mut state = self.0.lock();
+        state.trim(now_ms);
+        state.history.released()
     }
 
     /// Subscribes a stream of this reader from just after `after`. The start and the registration
@@ -216,7 +231,7 @@ impl Hub {
         }
         reader.next = history
             .read(reader.next, Ordinal::MAX, portion, out)
-            .expect("events that a reader with streams has not taken are held");
+            .expect("events that a reader with streams has not taken are held in memory");
         if let Some(frame) = out.last() {
             reader.position = frame.id();
         }
@@ -227,14 +242,14 @@ impl Hub {
     }
 
     /// Events for a stream that is behind, from `from` but not to `until`, into `out`; returns where
-    /// to read next.
+    /// to read next. What is in the store has to be read there.
     pub fn replay(
         &self,
         from: Ordinal,
         until: Ordinal,
         portion: Portion,
         out: &mut Vec<Arc<Frame>>,
-    ) -> Result<Ordinal, Gone> {
+    ) -> Result<Ordinal, Unread> {
         self.0.lock().history.read(from, until, portion, out)
     }
 
@@ -305,8 +320,9 @@ impl State {
         let next = self.history.next();
         let arriving = self.readers.iter().map(|reader| reader.arriving_from).min();
         let arriving = arriving.filter(|from| next.saturating_sub(*from) < self.config.backlog_events_max);
-        let held = self.behind().min(arriving.unwrap_or(Ordinal::MAX));
-        self.history.trim(now_ms, held);
+        let taken = self.behind();
+        let held = taken.min(arriving.unwrap_or(Ordinal::MAX));
+        self.history.trim(now_ms, held, taken);
     }
 
     fn has_room(&self) -> bool {
@@ -385,12 +401,12 @@ mod tests {
             open.push((readers[reader], subscription.group));
         }
         assert_eq!(open[0].1, open[1].1, "equal interests are one group");
-        assert_eq!(hub.append(&frames(1..=1, &["a", "b"]), 1), 4);
-        assert_eq!(hub.append(&frames(2..=3, &["b"]), 1), 4, "summed over the events");
+        assert_eq!(hub.append(&frames(1..=1, &["a", "b"]), 1).receivers, 4);
+        assert_eq!(hub.append(&frames(2..=3, &["b"]), 1).receivers, 4, "summed over the events");
         for (reader, group) in open {
             hub.unsubscribe(reader, group);
         }
-        assert_eq!(hub.append(&frames(4..=4, &["a"]), 1), 0);
+        assert_eq!(hub.append(&frames(4..=4, &["a"]), 1).receivers, 0);
     }
 
     #[test]
@@ -433,7 +449,7 @@ mod tests {
         hub.arrived(reader, 1);
         take(&hub, reader);
         hub.append(&frames(31..=31, &["a"]), 0);
-        assert_eq!(hub.replay(start.next, taken.next, PORTION, &mut out), Err(Gone));
+        assert_eq!(hub.replay(start.next, taken.next, PORTION, &mut out), Err(Unread::Gone));
     }
 
     #[test]

@@ -61,6 +61,12 @@ impl Mark {
         Ok(())
     }
 
+    /// Writes the same mark again: whether it can be.
+    pub(super) fn rewrite(&self) -> Result<(), StoreError> {
+        let written = self.written.lock();
+        self.replace(*written)
+    }
+
     fn replace(&self, mark: EventId) -> Result<(), StoreError> {
         let write = || {
             let temporary = self.path.with_extension("mark.new");

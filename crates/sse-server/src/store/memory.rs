@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::mark::Mark;
-use super::{Done, Store, StoreError};
-use crate::hub::{EventId, Frame, Recovered};
+use super::{Commit, Discard, Done, ReadError, Store, StoreError};
+use crate::hub::{EventId, Frame, Ordinal, Portion, Recovered};
 
 /// Commits at once, and remembers nothing but the mark.
 ///
@@ -31,15 +31,26 @@ impl Store for MemoryStore {
 
     fn recover(&self) -> Result<Recovered, StoreError> {
         let mark = self.mark.get();
-        Ok(Recovered { newest: mark, floor: mark, frames: Vec::new() })
+        Ok(Recovered { newest: mark, floor: mark, ..Recovered::default() })
     }
 
     fn reserve(&self, mark: EventId) -> Result<(), StoreError> {
         self.mark.raise(mark)
     }
 
-    fn commit(&self, _frames: Arc<[Arc<Frame>]>, done: Done) {
+    fn commit(&self, _: Commit, done: Done) {
         done(Ok(()));
+    }
+
+    /// Whatever is kept is in memory, so nobody asks.
+    fn read(&self, _: Ordinal, _: Portion) -> Result<Vec<Arc<Frame>>, ReadError> {
+        Err(ReadError::Gone)
+    }
+
+    fn discard(&self, _: Discard) {}
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.mark.rewrite()
     }
 
     fn close(&self, last: EventId) -> Result<(), StoreError> {

@@ -7,17 +7,47 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::hub::{EventId, Frame, Recovered};
+use crate::hub::{EventId, Frame, KeyUse, Ordinal, Portion, Recovered};
 pub use memory::MemoryStore;
 
 /// Told how a commit ended.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;
 
+/// Events that are committed together, and the keys that they were published under.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The events, in order.
+    pub frames: Arc<[Arc<Frame>]>,
+    /// The idempotency keys of those that have one.
+    pub keys: Vec<KeyUse>,
+}
+
+/// What nobody needs any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discard {
+    /// Events before this one.
+    pub events_before: Ordinal,
+    /// Idempotency keys used before this time, in milliseconds since 1970.
+    pub keys_before_ms: u64,
+}
+
+/// Why events could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They were discarded meanwhile.
+    #[error("the events were discarded")]
+    Gone,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Keeps events, or only the mark that no event id ever reached.
 ///
-/// The caller commits frames in the order of their ids, one call after the other. A store may gather
-/// several calls into one commit; it answers each of them once, in the order of the calls, from any
-/// thread. Once one failed, the caller's frames of that call are gone for everybody.
+/// The caller commits frames in the order of their ids, one call after the other; those that were committed are
+/// numbered in that order, from [`Recovered::first`] and the events found there on. A store may gather several
+/// calls into one commit; it answers each of them once, in the order of the calls, from any thread. Once one
+/// failed, the caller's frames of that call are gone for everybody, and have no number.
 pub trait Store: Send + Sync {
     /// `memory` or `disk`.
     fn kind(&self) -> &'static str;
@@ -29,7 +59,16 @@ pub trait Store: Send + Sync {
     fn reserve(&self, mark: EventId) -> Result<(), StoreError>;
 
     /// Commits frames as one, then calls `done`. Never blocks on a disk.
-    fn commit(&self, frames: Arc<[Arc<Frame>]>, done: Done);
+    fn commit(&self, commit: Commit, done: Done);
+
+    /// Committed events from `from` on, a portion, oldest first; none if there are none yet. Blocks.
+    fn read(&self, from: Ordinal, portion: Portion) -> Result<Vec<Arc<Frame>>, ReadError>;
+
+    /// Lets go what nobody needs, at the latest with the next commit. Never blocks on a disk.
+    fn discard(&self, what: Discard);
+
+    /// Tries whether a commit would succeed now; a store that failed mends itself here. Blocks.
+    fn probe(&self) -> Result<(), StoreError>;
 
     /// Nothing more comes: `last` is the highest id issued. Blocks.
     fn close(&self, last: EventId) -> Result<(), StoreError>;
@@ -72,4 +111,13 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl StoreError {
+    /// The sentence with its causes.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
 }

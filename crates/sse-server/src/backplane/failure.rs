@@ -1,0 +1,81 @@
+//! Whether the store works, and the watch over one that does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+use crate::store::{Store, StoreError};
+
+/// What the store last failed with, until it is seen to work again: by the next commit, or, when nothing is
+/// published, by a probe.
+#[derive(Clone)]
+pub(super) struct Failure {
+    store: Arc<dyn Store>,
+    state: Arc<Mutex<State>>,
+    probe_interval: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    why: Option<Arc<StoreError>>,
+    is_watched: bool,
+}
+
+impl Failure {
+    pub(super) fn new(store: Arc<dyn Store>, probe_interval: Duration) -> Self {
+        Self { store, state: Arc::default(), probe_interval }
+    }
+
+    /// What it is.
+    pub(super) fn get(&self) -> Option<Arc<StoreError>> {
+        self.state.lock().why.clone()
+    }
+
+    /// Notes how the store's last work went. The first failure is logged, and watched on `runtime`.
+    pub(super) fn note<T>(&self, result: &Result<T, Arc<StoreError>>, runtime: &Handle) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(_) => state.works(),
+            Err(why) => {
+                if state.why.is_none() {
+                    log::error!("the store does not accept events: {}", why.in_full());
+                }
+                state.why = Some(Arc::clone(why));
+                if !state.is_watched {
+                    state.is_watched = true;
+                    runtime.spawn(self.clone().watch());
+                }
+            }
+        }
+    }
+
+    async fn watch(self) {
+        loop {
+            tokio::time::sleep(self.probe_interval).await;
+            let store = Arc::clone(&self.store);
+            let probed = spawn_blocking(move || store.probe()).await;
+            let mut state = self.state.lock();
+            match probed {
+                Ok(Err(why)) => state.why = Some(Arc::new(why)),
+                Ok(Ok(())) => state.works(),
+                // The runtime ends.
+                Err(_) => {}
+            }
+            if state.why.is_none() {
+                state.is_watched = false;
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn works(&mut self) {
+        if self.why.take().is_some() {
+            log::info!("the store accepts events again");
+        }
+    }
+}
