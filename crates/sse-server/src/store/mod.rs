@@ -2,6 +2,7 @@
 
 mod mark;
 mod memory;
+mod record;
 
 use std::io;
 use std::path::PathBuf;
