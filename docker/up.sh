@@ -16,7 +16,9 @@ absolute() {
 }
 
 PORT=${PORT:-5001}
-SSE_MAX_CONNECTIONS=${SSE_MAX_CONNECTIONS:-500} # as in docker-compose-sse.yml
+# As in docker-compose-sse.yml.
+SSE_MAX_CONNECTIONS=${SSE_MAX_CONNECTIONS:-500}
+SSE_HISTORY=${SSE_HISTORY:-disk}
 RUN_DIR=$(absolute "${RUN_DIR:-run}")
 LOG_DIR=$(absolute "${LOG_DIR:-logs}")
 DATA_DIR=$(absolute "${DATA_DIR:-data}")
@@ -25,7 +27,7 @@ SSE_USER=$(id -un)
 NGINX_USER=$SSE_USER
 SOCKET_OWNER=$SSE_USER:$(id -gn)
 PATH=$(absolute "${CARGO_TARGET_DIR:-target}")/release:$PATH:/usr/sbin:/sbin
-export PORT SSE_MAX_CONNECTIONS RUN_DIR LOG_DIR DATA_DIR SSE_USER NGINX_USER SOCKET_OWNER PATH
+export PORT SSE_MAX_CONNECTIONS SSE_HISTORY RUN_DIR LOG_DIR DATA_DIR SSE_USER NGINX_USER SOCKET_OWNER PATH
 
 if ! command -v nginx >/dev/null; then
     command -v apt-get >/dev/null || fail "nginx is missing: install version 1.22 or later with this system's package manager"

@@ -135,8 +135,9 @@ fn run(config: Config) -> ExitCode {
 
 /// Everything but requests goes to stderr. A detached stream is no error, though actix-http takes it for one.
 fn start_log() {
-    let mut builder =
-        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn"));
+    let mut builder = env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("info,actix_server=warn,fjall=off,lsm_tree=off"),
+    );
     builder.format(|out, record| {
         let time = out.timestamp_millis();
         if record.args().to_string() == DETACHED {

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::access_log::AccessLog;
 use crate::backplane::{self, Backplane};
-use crate::config::Config;
+use crate::config::{Config, HistoryKind};
 use crate::fanout::{self, Fanout, detach};
 use crate::http::{
     CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, on_stream_end,
@@ -34,6 +34,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
 /// How long a drain waits for clients that do not take their goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How often what is too old is let go while nothing is published.
+const TEND_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections beside the streams: publishes, health checks, refusals.
 const CONNECTIONS_SPARE: usize = 4096;
 
@@ -78,6 +80,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let (access_log, flush) = AccessLog::start(io::stdout()).context("cannot start the access log")?;
     let state = build(config, publish_token, access_log)?;
+    let tended = state.backplane.clone();
+    let tending = actix_rt::spawn(async move {
+        loop {
+            actix_rt::time::sleep(TEND_INTERVAL).await;
+            tended.tend();
+        }
+    });
     let mut signals = Signals::install().context("cannot install the signal handlers")?;
 
     let mut server = http_server!(&state, Scope::All);
@@ -135,8 +144,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(handle) = figures_handle {
         handle.stop(false).await;
     }
+    tending.abort();
     if let Err(error) = state.backplane.close().await {
-        log::error!("the position of the event ids could not be kept exactly: {error}");
+        log::error!("the position of the event ids could not be kept exactly: {}", error.in_full());
     }
     log::info!("ended");
     drop(state);
@@ -150,14 +160,16 @@ fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow
         events_max: config.history_events_max,
         bytes_max: config.history_bytes_max,
         age_max_ms,
-        ring_bytes_max: None,
+        ring_bytes_max: (config.history == HistoryKind::Disk).then_some(config.history_cache_bytes),
     };
     let backplane = Backplane::open(backplane::Config {
         data_dir: config.data_dir.clone(),
         hub: HubConfig { history, ..HubConfig::default() },
+        idempotency_window: config.idempotency_window,
+        idempotency_keys_max: config.idempotency_keys_max,
         ..backplane::Config::default()
     })
-    .with_context(|| format!("cannot keep the position of the event ids in {}", config.data_dir.display()))?;
+    .with_context(|| format!("cannot keep the history in DATA_DIR {}", config.data_dir.display()))?;
     let fanout = Fanout::start(
         fanout::Config {
             heartbeat_interval: config.heartbeat_interval,

@@ -59,7 +59,7 @@ impl Failure {
             let probed = spawn_blocking(move || store.probe()).await;
             let mut state = self.state.lock();
             match probed {
-                Ok(Err(why)) => state.why = Some(Arc::new(why)),
+                Ok(Err(why)) => state.why = Some(why),
                 Ok(Ok(())) => state.works(),
                 // The runtime ends.
                 Err(_) => {}

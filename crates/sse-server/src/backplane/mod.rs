@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hub::{EventId, Frame, Hub, HubConfig, NewEvent, Ordinal, Portion};
-use crate::store::{MemoryStore, ReadError, Store, StoreError};
+use crate::store::{DiskStore, MemoryStore, ReadError, Store, StoreError};
 use node::Node;
 
 /// What the backplane is made with.
@@ -105,9 +105,13 @@ pub struct HistoryStats {
 pub struct Backplane(Arc<Node>);
 
 impl Backplane {
-    /// Opens the memory store and starts after the highest id that an earlier run may have issued.
+    /// Opens the store, on disk if the hub is to read from one and else in memory, and goes on after what an
+    /// earlier run left.
     pub fn open(config: Config) -> Result<Self, StoreError> {
-        let store = Arc::new(MemoryStore::open(&config.data_dir)?);
+        let store: Arc<dyn Store> = match config.hub.history.ring_bytes_max {
+            Some(ring_bytes_max) => Arc::new(DiskStore::open(&config.data_dir, ring_bytes_max)?),
+            None => Arc::new(MemoryStore::open(&config.data_dir)?),
+        };
         Self::with(store, &config, Arc::new(node::system_clock))
     }
 

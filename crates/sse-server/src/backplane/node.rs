@@ -61,7 +61,7 @@ impl Node {
     pub(super) fn open(store: Arc<dyn Store>, config: &Config, clock: Clock) -> Result<Self, StoreError> {
         let mut recovered = store.recover()?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4);
-        let sequence = Sequence::new(recovered.newest, millis(config.reserve_step));
+        let sequence = Sequence::new(recovered.issued.max(recovered.newest), millis(config.reserve_step));
         let keys = std::mem::take(&mut recovered.keys);
         let window_ms = millis(config.idempotency_window);
         let claims = Claims::new(window_ms, config.idempotency_keys_max, keys, clock());
@@ -177,7 +177,7 @@ impl Node {
         let (failure, refilling) = (self.failure.clone(), Arc::clone(&self.refilling));
         let runtime = Handle::current();
         spawn_blocking(move || {
-            let result = store.reserve(mark).map_err(Arc::new);
+            let result = store.reserve(mark);
             if result.is_ok() {
                 sequence.lock().reserved(mark);
             }
@@ -228,7 +228,7 @@ impl Node {
     pub(super) async fn close(&self) -> Result<(), Arc<StoreError>> {
         let last = self.sequence.lock().close();
         let store = Arc::clone(&self.store);
-        let closed = spawn_blocking(move || store.close(last).map_err(Arc::new));
+        let closed = spawn_blocking(move || store.close(last));
         closed.await.unwrap_or(Ok(()))
     }
 }
@@ -308,8 +308,8 @@ mod tests {
             Ok(Recovered::default())
         }
 
-        fn reserve(&self, _: EventId) -> Result<(), StoreError> {
-            if self.fail.load(Ordering::Relaxed) { Err(broken()) } else { Ok(()) }
+        fn reserve(&self, _: EventId) -> Result<(), Arc<StoreError>> {
+            if self.fail.load(Ordering::Relaxed) { Err(Arc::new(broken())) } else { Ok(()) }
         }
 
         fn commit(&self, commit: Commit, done: Done) {
@@ -324,11 +324,11 @@ mod tests {
             self.discards.lock().push(what);
         }
 
-        fn probe(&self) -> Result<(), StoreError> {
+        fn probe(&self) -> Result<(), Arc<StoreError>> {
             self.reserve(EventId::ZERO)
         }
 
-        fn close(&self, _: EventId) -> Result<(), StoreError> {
+        fn close(&self, _: EventId) -> Result<(), Arc<StoreError>> {
             Ok(())
         }
     }

@@ -50,6 +50,15 @@ impl std::fmt::Display for Listen {
     }
 }
 
+/// Where the history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryKind {
+    /// In memory: it ends with the process.
+    Memory,
+    /// On disk, in the data folder.
+    Disk,
+}
+
 /// Everything, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -77,12 +86,20 @@ pub struct Config {
     pub publish_rate: u32,
     /// Bytes of one event's data.
     pub event_bytes_max: usize,
+    /// How long an idempotency key stands for its event.
+    pub idempotency_window: Duration,
+    /// Idempotency keys remembered at one time; 0 is unlimited.
+    pub idempotency_keys_max: usize,
+    /// Where the history is kept.
+    pub history: HistoryKind,
     /// Events kept; 0 is unlimited.
     pub history_events_max: usize,
     /// Bytes of events kept; 0 is unlimited.
     pub history_bytes_max: usize,
     /// Age of events kept; zero is unlimited.
     pub history_age_max: Duration,
+    /// Bytes of the newest events that are in memory too when the history is on disk.
+    pub history_cache_bytes: usize,
     /// Whose word about a client's address counts.
     pub trusted_proxies: Vec<IpNet>,
     /// How long a request may take to arrive.
@@ -278,9 +295,13 @@ impl Reader {
             publish_token: self.token(),
             publish_rate: self.number("publish_rate", 0, 100_000_000),
             event_bytes_max: self.number("max_event_bytes", 1, 64 << 20),
-            history_events_max: self.history(),
+            idempotency_window: seconds(self.number("idempotency_window", 1, 86_400)),
+            idempotency_keys_max: self.number("idempotency_keys", 0, 1_000_000_000),
+            history: self.history(),
+            history_events_max: self.number("history_events", 0, 1_000_000_000),
             history_bytes_max: self.number("history_bytes", 0, 1 << 40),
             history_age_max: seconds(self.number("history_age", 0, 10 * 365 * 86_400)),
+            history_cache_bytes: self.number("history_cache_bytes", 0, 1 << 40),
             trusted_proxies: self.list("trusted_proxies", network),
             request_timeout: seconds(self.number("request_timeout", 1, 3600)),
             warnings,
@@ -349,11 +370,15 @@ impl Reader {
         Some(token)
     }
 
-    fn history(&mut self) -> usize {
-        if self.text("history") != "memory" {
-            self.mistake("history", "this version keeps its history in memory: it must be memory");
+    fn history(&mut self) -> HistoryKind {
+        match self.text("history").as_str() {
+            "memory" => HistoryKind::Memory,
+            "disk" => HistoryKind::Disk,
+            _ => {
+                self.mistake("history", "it must be memory or disk");
+                HistoryKind::Memory
+            }
         }
-        self.number("history_events", 0, 1_000_000_000)
     }
 }
 
@@ -409,7 +434,7 @@ mod tests {
             ("SSE_HEARTBEAT_INTERVAL", "0"),
             ("SSE_LISTEN", "5001"),
             ("SSE_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
-            ("SSE_HISTORY", "disk"),
+            ("SSE_HISTORY", "tape"),
             ("SSE_PUBLISH_TOKEN", "two words"),
             ("LOGIN_ENABLED", "true"),
             ("SSE_REDIS_URL", "redis://x"),
@@ -420,7 +445,7 @@ mod tests {
             "SSE_HEARTBEAT_INTERVAL is \"0\", but it must be a whole number from 1 to 86400",
             "SSE_LISTEN is \"5001\", but \"5001\" must be host:port or unix:PATH, with a path of at most 107 bytes",
             "SSE_TRUSTED_PROXIES is \"10.0.0.0/8, proxy\", but \"proxy\" must be an address or a network, such as 10.0.0.1 or 10.0.0.0/8",
-            "SSE_HISTORY is \"disk\", but this version keeps its history in memory: it must be memory",
+            "SSE_HISTORY is \"tape\", but it must be memory or disk",
             "SSE_PUBLISH_TOKEN must be visible ASCII characters without spaces",
             "LOGIN_ENABLED is \"true\", but this version has no login: only false is allowed",
             "SSE_REDIS_URL is set, but this version has no such feature: unset it",

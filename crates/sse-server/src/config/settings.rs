@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 18] = [
+pub const SETTINGS: [Setting; 21] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -42,7 +42,7 @@ pub const SETTINGS: [Setting; 18] = [
         "data_dir",
         "DATA_DIR",
         "data",
-        "The folder of what must survive a restart: the position of the event ids, the publish token.",
+        "The folder of what must survive a restart: the history, the position of the event ids, the publish token.",
     ),
     setting("max_connections", "SSE_MAX_CONNECTIONS", "100", "Streams open at one time; 0 is unlimited."),
     setting(
@@ -94,7 +94,24 @@ pub const SETTINGS: [Setting; 18] = [
         "262144",
         "Bytes of one event's data; a request may be 16 times as large. 1 to 67108864.",
     ),
-    setting("history", "SSE_HISTORY", "memory", "Where the history is kept: memory."),
+    setting(
+        "idempotency_window",
+        "SSE_IDEMPOTENCY_WINDOW",
+        "300",
+        "Seconds for which an idempotency key stands for its event; 1 to 86400.",
+    ),
+    setting(
+        "idempotency_keys",
+        "SSE_IDEMPOTENCY_KEYS",
+        "1000000",
+        "Idempotency keys remembered at one time; beyond it new ones are refused with 503. 0 is unlimited.",
+    ),
+    setting(
+        "history",
+        "SSE_HISTORY",
+        "memory",
+        "Where the history is kept: memory, or disk, under DATA_DIR, where it survives a restart, a crash and a power loss.",
+    ),
     setting(
         "history_events",
         "SSE_HISTORY_EVENTS",
@@ -103,6 +120,12 @@ pub const SETTINGS: [Setting; 18] = [
     ),
     setting("history_bytes", "SSE_HISTORY_BYTES", "67108864", "Bytes of events kept; 0 is unlimited."),
     setting("history_age", "SSE_HISTORY_AGE", "86400", "Seconds that an event is kept; 0 is unlimited."),
+    setting(
+        "history_cache_bytes",
+        "SSE_HISTORY_CACHE_BYTES",
+        "8388608",
+        "Bytes of the newest events that are held in memory too when the history is on disk; older ones are read from there.",
+    ),
     setting(
         "trusted_proxies",
         "SSE_TRUSTED_PROXIES",
@@ -131,14 +154,8 @@ pub(super) const REFUSED: [&str; 9] = [
 ];
 
 /// Names of what is to come that change nothing but speed or convenience: said, and passed over.
-pub(super) const WITHOUT_EFFECT: [&str; 6] = [
-    "SSE_COMPRESSION",
-    "SSE_COMPRESSION_THRESHOLD",
-    "SSE_FLUSH_INTERVAL",
-    "SSE_CORS_ORIGINS",
-    "SSE_IDEMPOTENCY_WINDOW",
-    "SSE_LIMITS",
-];
+pub(super) const WITHOUT_EFFECT: [&str; 5] =
+    ["SSE_COMPRESSION", "SSE_COMPRESSION_THRESHOLD", "SSE_FLUSH_INTERVAL", "SSE_CORS_ORIGINS", "SSE_LIMITS"];
 
 /// `, did you mean …?` if one of the known names is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {

@@ -46,8 +46,10 @@ impl Default for HistoryConfig {
 /// What an earlier run left.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// The highest id that may have been issued.
+    /// The highest id that a client may have seen.
     pub newest: EventId,
+    /// No id up to this one, and to `newest`, is issued again.
+    pub issued: EventId,
     /// The highest id whose event may be gone.
     pub floor: EventId,
     /// The number of the oldest event that is left.
@@ -462,7 +464,15 @@ mod tests {
     fn recovered(newest: u64, floor: u64, first: Ordinal, ids: &[u64], frames: Vec<Arc<Frame>>) -> Recovered {
         let cost = frame(id(1), 1).cost();
         let events = ids.iter().map(|ms| RecoveredEvent { id: id(*ms), cost }).collect();
-        Recovered { newest: id(newest), floor: id(floor), first, events, frames, keys: Vec::new() }
+        Recovered {
+            newest: id(newest),
+            issued: id(newest),
+            floor: id(floor),
+            first,
+            events,
+            frames,
+            keys: Vec::new(),
+        }
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl Store for MemoryStore {
         Ok(Recovered { newest: mark, floor: mark, ..Recovered::default() })
     }
 
-    fn reserve(&self, mark: EventId) -> Result<(), StoreError> {
-        self.mark.raise(mark)
+    fn reserve(&self, mark: EventId) -> Result<(), Arc<StoreError>> {
+        self.mark.raise(mark).map_err(Arc::new)
     }
 
     fn commit(&self, _: Commit, done: Done) {
@@ -49,11 +49,11 @@ impl Store for MemoryStore {
 
     fn discard(&self, _: Discard) {}
 
-    fn probe(&self) -> Result<(), StoreError> {
-        self.mark.rewrite()
+    fn probe(&self) -> Result<(), Arc<StoreError>> {
+        self.mark.rewrite().map_err(Arc::new)
     }
 
-    fn close(&self, last: EventId) -> Result<(), StoreError> {
-        self.mark.settle(last)
+    fn close(&self, last: EventId) -> Result<(), Arc<StoreError>> {
+        self.mark.settle(last).map_err(Arc::new)
     }
 }

@@ -1,14 +1,21 @@
 //! Where accepted events are committed before anybody sees them.
 
+mod disk;
+mod engine;
+mod journal;
 mod mark;
 mod memory;
 mod record;
+mod salvage;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::hub::{EventId, Frame, KeyUse, Ordinal, Portion, Recovered};
+pub use disk::DiskStore;
 pub use memory::MemoryStore;
 
 /// Told how a commit ended.
@@ -57,7 +64,7 @@ pub trait Store: Send + Sync {
     fn recover(&self) -> Result<Recovered, StoreError>;
 
     /// Makes sure that a later run starts above every id below `mark`. Blocks; the mark is durable on return.
-    fn reserve(&self, mark: EventId) -> Result<(), StoreError>;
+    fn reserve(&self, mark: EventId) -> Result<(), Arc<StoreError>>;
 
     /// Commits frames as one, then calls `done`. Never blocks on a disk.
     fn commit(&self, commit: Commit, done: Done);
@@ -69,10 +76,10 @@ pub trait Store: Send + Sync {
     fn discard(&self, what: Discard);
 
     /// Tries whether a commit would succeed now; a store that failed mends itself here. Blocks.
-    fn probe(&self) -> Result<(), StoreError>;
+    fn probe(&self) -> Result<(), Arc<StoreError>>;
 
     /// Nothing more comes: `last` is the highest id issued. Blocks.
-    fn close(&self, last: EventId) -> Result<(), StoreError>;
+    fn close(&self, last: EventId) -> Result<(), Arc<StoreError>>;
 }
 
 /// What the store could not do.
@@ -103,6 +110,34 @@ pub enum StoreError {
         path: PathBuf,
         /// What it holds.
         found: String,
+    },
+    /// The history cannot be read or written.
+    #[error("cannot use the history in {path}")]
+    History {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the history open.
+    #[error("another process uses the history in {path}: end it, or set another DATA_DIR")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The history was written by a later version.
+    #[error(
+        "the history in {path} has the format of a later version: start that one, or move the folder away to begin with an empty history"
+    )]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing more is taken.
+    #[error("the history in {path} is closed")]
+    Closed {
+        /// The folder.
+        path: PathBuf,
     },
     /// The mark cannot be moved, so no further id may be issued.
     #[error("cannot write the event id mark {path}")]
