@@ -10,7 +10,7 @@ mod stack;
 
 pub use client::{Answer, Connection, request};
 pub use hub::{Hub, HubPlan};
-pub use poll::{eventually, within};
+pub use poll::{eventually, wait_until, within};
 pub use process::Process;
 pub use reader::{Event, Reader};
-pub use stack::{Stack, repository, target, tools};
+pub use stack::{Stack, TOKEN, repository, target, tools};

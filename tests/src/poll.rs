@@ -23,7 +23,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits for a moment that a load is timed by, or until it is told to stop.
-pub(crate) fn wait_until(moment: Instant, stop: &AtomicBool) {
+pub fn wait_until(moment: Instant, stop: &AtomicBool) {
     while let Some(left) = moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         if stop.load(Ordering::SeqCst) {
             return;

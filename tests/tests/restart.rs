@@ -1,5 +1,6 @@
 //! The hub restarts under load, nginx in front: nobody is refused, nothing is lost or doubled, and everybody comes back when told.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use stack_tests::load::{Load, Publishing, Subscribers, Subscribing, Trace};
@@ -33,6 +34,16 @@ fn spread(what: &str, mut ms: Vec<u64>) -> String {
         text.push_str(&format!("\n  {:>5} ms {count:>4} {bar}", slot * 500));
     }
     text
+}
+
+/// What nginx complained of, and how often.
+fn reasons(log: &str) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    let reasons = log.lines().filter_map(|line| Some(line.split_once(": *")?.1.split_once(' ')?.1));
+    for reason in reasons.map(|reason| reason.split(", client:").next().unwrap_or(reason)) {
+        *counts.entry(reason).or_default() += 1;
+    }
+    counts
 }
 
 #[test]
@@ -83,6 +94,7 @@ fn restarts_under_load_refuse_nobody_and_lose_nothing() {
         spread("told to come back in", outcome.traces.iter().flat_map(|t| t.goodbyes.clone()).collect())
     );
     println!("{}", spread("came back after", took));
+    println!("nginx: {:?}", reasons(&stack.log("nginx.error.log")));
     assert!(outcome.refusals().is_empty(), "a subscriber was refused");
     for trace in &outcome.traces {
         assert_eq!(
