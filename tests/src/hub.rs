@@ -61,8 +61,11 @@ impl Hub {
         self.child.id()
     }
 
-    /// Kills it as a crash does.
+    /// Kills it as a crash does. It must not have ended by itself.
+    #[track_caller]
     pub fn kill(&mut self) {
+        let ended = self.child.try_wait().expect("it is ours");
+        assert!(ended.is_none(), "sse-server ended with {ended:?}: {}", self.said());
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
     }
