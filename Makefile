@@ -1,7 +1,7 @@
-.PHONY: help up test check prepare release
+.PHONY: help up test check crash restarts full-disk bench-durable bench-history prepare release
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 up: ## the production stack without Docker, at http://localhost:5001 (PORT, RUN_DIR, LOG_DIR, DATA_DIR and every SSE_… variable count)
 	@exec docker/up.sh
@@ -21,6 +21,21 @@ check: prepare ## fmt, clippy, the crates' tests, cargo-deny, docs
 	@tests/tools/advisories.sh
 	@echo "== docs"
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+crash: release ## kills the hub under load and accounts for every event (CYCLES=200, SEED=…)
+	CYCLES=$(or $(CYCLES),200) cargo nextest run --locked --profile long --package stack-tests --test crash --success-output immediate
+
+restarts: release ## restarts the hub behind nginx under load: nobody refused, nothing lost (RESTARTS=20)
+	RESTARTS=$(or $(RESTARTS),20) cargo nextest run --locked --profile long --package stack-tests --test restart --success-output immediate
+
+full-disk: release ## fills the disk under load and makes room again; needs root or user namespaces
+	cargo nextest run --locked --package stack-tests --test full_disk --success-output immediate
+
+bench-durable: release ## publishes per second with the history on disk, against fdatasync and against memory
+	@cargo run --release --locked --quiet --package stack-tests --example bench -- durable
+
+bench-history: release ## a reader that stops, a long replay, a long history: memory and latencies (HISTORY=memory)
+	@HISTORY=$(or $(HISTORY),disk) cargo run --release --locked --quiet --package stack-tests --example bench -- history
 
 prepare: # what the tests need and this machine lacks
 	@tests/tools/prepare.sh

@@ -20,7 +20,7 @@ pub struct Stack {
 }
 
 /// The token that every stack of the tests is published to with.
-const TOKEN: &str = "token-of-the-tests";
+pub const TOKEN: &str = "token-of-the-tests";
 
 /// The repository's root.
 pub fn repository() -> PathBuf {

@@ -1,0 +1,29 @@
+//! Figures of the durable history: `cargo run --release --package stack-tests --example bench -- durable|history`.
+//!
+//! Everything runs on one machine with the server, in a folder below the build's own, which must be on a real disk.
+
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+mod durable;
+mod history;
+mod machine;
+mod publishers;
+mod readers;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["durable"] => durable::run(),
+        ["history"] => history::run(),
+        _ => Err(anyhow::anyhow!("name one of durable and history")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
