@@ -347,7 +347,7 @@ impl Reactor {
         let body = self.chunk.begin();
         let (mut events, mut replayed) = (0, 0);
         for (ordinal, frame) in (next..).zip(&frames) {
-            if group.interest().reads(frame.topics(), frame.event()) {
+            if group.interest().reads(frame) {
                 frame.write(group.interest(), body);
                 events += 1;
                 replayed += u64::from(ordinal < stream.joined);

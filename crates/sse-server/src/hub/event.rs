@@ -175,6 +175,7 @@ fn compact(json: &str) -> String {
 pub struct NewEvent {
     pub(super) topics: Box<[Topic]>,
     pub(super) event: Option<EventType>,
+    pub(super) audience: Option<EventType>,
     pub(super) data: Data,
 }
 
@@ -192,7 +193,13 @@ impl NewEvent {
             return Err(Invalid::NoTopic);
         }
         let event = event.filter(|event| event.as_str() != EventType::MESSAGE);
-        Ok(Self { topics: distinct.into(), event, data })
+        Ok(Self { topics: distinct.into(), event, audience: None, data })
+    }
+
+    /// The same event, but only for streams whose type filter names `audience`; `None`: for all.
+    #[must_use]
+    pub fn only_for(self, audience: Option<EventType>) -> Self {
+        Self { audience, ..self }
     }
 
     /// The topics, as published.
