@@ -3,6 +3,7 @@
 mod auth;
 mod error;
 mod health;
+mod legacy;
 mod log;
 mod metrics;
 mod peer;
@@ -91,6 +92,12 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                 .service(
                     web::resource("/sse/publish")
                         .route(web::route().guard(Post()).to(publish::publish))
+                        .default_service(web::route().to(only("POST"))),
+                )
+                .service(web::resource("/events").route(read().to(legacy::events)).default_service(get()))
+                .service(
+                    web::resource("/events/broadcast")
+                        .route(web::route().guard(Post()).to(legacy::broadcast))
                         .default_service(web::route().to(only("POST"))),
                 );
         }

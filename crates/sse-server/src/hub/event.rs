@@ -208,6 +208,12 @@ impl NewEvent {
         &self.topics
     }
 
+    /// The type that a stream's filter must name for the stream to get it.
+    #[must_use]
+    pub fn audience(&self) -> Option<&EventType> {
+        self.audience.as_ref()
+    }
+
     /// What it carries.
     #[must_use]
     pub fn data(&self) -> &Data {

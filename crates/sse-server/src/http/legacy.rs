@@ -1,0 +1,147 @@
+//! `/events`, `/events/broadcast`: the paths of the stack that this one replaces.
+
+use actix_web::web::{Data as Shared, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::error::Problem;
+use super::publish::{Admitted, check_size, content_type, object};
+use super::{State, subscribe};
+use crate::hub::{Data, EventType, Invalid, NewEvent, Topic};
+
+/// The types of a stream that names none.
+const TYPES: [&str; 3] = ["summary_complete", "summary_progress", "system"];
+
+/// The topic of what is for everybody.
+const BROADCAST: &str = "broadcast";
+
+/// `GET /events`.
+pub(super) async fn events(request: HttpRequest, state: Shared<State>) -> Result<HttpResponse, Problem> {
+    subscribe::open(&request, &state, &TYPES)
+}
+
+/// A broadcast as the older clients write it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Broadcast<'a> {
+    event_type: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    session_filter: Option<String>,
+    subscription_filter: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Broadcasted {
+    success: bool,
+    message: String,
+    total_connections: usize,
+}
+
+/// `POST /events/broadcast`.
+pub(super) async fn broadcast(
+    request: HttpRequest,
+    payload: Payload,
+    state: Shared<State>,
+) -> Result<HttpResponse, Problem> {
+    let admitted = Admitted::new(&request, &state)?;
+    let (written, essence) = content_type(&request);
+    if essence != "application/json" {
+        return Err(Problem::unsupported(format!("the content type {written:?} is not application/json")));
+    }
+    let body = admitted.read(payload).await?;
+    let broadcast: Broadcast<'_> = object(&body, "")?;
+    let event = broadcast.event()?;
+    check_size(&event, state.config.event_bytes_max, None)?;
+    admitted.publish(vec![event]).await?;
+    Ok(HttpResponse::Ok().json(Broadcasted {
+        success: true,
+        message: format!("Broadcasted {} event", broadcast.event_type),
+        total_connections: state.limits.active(),
+    }))
+}
+
+impl Broadcast<'_> {
+    fn event(&self) -> Result<NewEvent, Problem> {
+        let bad = |field: &str, why: Invalid| Problem::bad_request(format!("{field}: {why}"));
+        let topic = match self.session_filter.as_deref() {
+            None => BROADCAST.to_owned(),
+            // Whoever lost the id of a session on the way does not mean everybody.
+            Some("") => {
+                return Err(Problem::bad_request(
+                    "session_filter is \"\", but it must be the id of a session or null",
+                ));
+            }
+            Some(session) => format!("session:{session}"),
+        };
+        let topic = Topic::parse(&topic).map_err(|why| bad("session_filter", why))?;
+        let kind = EventType::parse_published(&self.event_type).map_err(|why| bad("event_type", why))?;
+        let audience = self.subscription_filter.as_deref().map(EventType::parse).transpose();
+        let audience = audience.map_err(|why| bad("subscription_filter", why))?;
+        let data = Data::from_raw(self.data).map_err(|why| bad("data", why))?;
+        let event = NewEvent::new(vec![topic], Some(kind), data).map_err(|why| bad("data", why))?;
+        Ok(event.only_for(audience))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, expected: Result<(&str, Option<&str>), &str>) {
+        let event = object::<Broadcast<'_>>(body, "").and_then(|broadcast| broadcast.event());
+        let found = match &event {
+            Ok(event) => Ok((event.topics()[0].as_str(), event.audience().map(EventType::as_str))),
+            Err(problem) => Err(problem.to_string()),
+        };
+        assert_eq!(found, expected.map_err(ToOwned::to_owned), "{body}");
+    }
+
+    #[test]
+    fn broadcasts_become_events_or_a_sentence_that_names_the_field() {
+        check(
+            r#"{"event_type":"test","data":{},"session_filter":null,"subscription_filter":null}"#,
+            Ok(("broadcast", None)),
+        );
+        check(r#"{"event_type":"test","data":{"n":1}}"#, Ok(("broadcast", None)));
+        check(r#"{"event_type":"test","data":"x","session_filter":"s-1"}"#, Ok(("session:s-1", None)));
+        check(
+            r#"{"event_type":"test","data":1,"session_filter":"s","subscription_filter":"system"}"#,
+            Ok(("session:s", Some("system"))),
+        );
+        check("[\"test\",{},null,null]", Err("an event must be a JSON object"));
+        check(r#"{"data":{}}"#, Err("missing field `event_type` at line 1 column 11"));
+        check(r#"{"event_type":"test"}"#, Err("missing field `data` at line 1 column 21"));
+        check(
+            r#"{"event_type":null,"data":{}}"#,
+            Err("invalid type: null, expected a string at line 1 column 18"),
+        );
+        check(
+            r#"{"event_type":"test","data":{},"topic":"a"}"#,
+            Err("unknown field `topic`, expected one of `event_type`, `data`, `session_filter`, \
+                 `subscription_filter` at line 1 column 38"),
+        );
+        check(
+            r#"{"event_type":"shutdown","data":{}}"#,
+            Err("event_type: event type \"shutdown\" is the server's own and cannot be published"),
+        );
+        check(
+            r#"{"event_type":"","data":{}}"#,
+            Err("event_type: event type \"\" is not 1 to 64 characters without CR, LF and NUL"),
+        );
+        check(
+            r#"{"event_type":"test","data":{},"session_filter":""}"#,
+            Err("session_filter is \"\", but it must be the id of a session or null"),
+        );
+        check(
+            r#"{"event_type":"test","data":{},"session_filter":"a b"}"#,
+            Err("session_filter: topic \"session:a b\" is not 1 to 128 characters of A-Z a-z 0-9 _ . : / -"),
+        );
+        check(
+            r#"{"event_type":"test","data":{},"subscription_filter":""}"#,
+            Err("subscription_filter: event type \"\" is not 1 to 64 characters without CR, LF and NUL"),
+        );
+    }
+}

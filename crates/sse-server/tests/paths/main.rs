@@ -1,0 +1,6 @@
+//! The paths beside `/sse` and `/sse/publish`, answered by the real binary: whole answers, real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod events;
+mod server;
