@@ -8,6 +8,7 @@ use mio::{Registry, Token, Waker};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::command::Command;
 use super::stream::Owner;
 use super::wire::Encoding;
 use crate::hub::{Subscription, Wake};
@@ -25,11 +26,21 @@ pub(super) struct Arrival {
     pub(super) owner: Box<Owner>,
 }
 
+/// Questions that wait for a reactor; beyond it one is answered with nothing.
+const COMMANDS_MAX: usize = 256;
+
+/// What was handed over, in order.
+#[derive(Default)]
+struct Post {
+    arrivals: Vec<Arrival>,
+    commands: Vec<Command>,
+}
+
 /// What others see of a reactor.
 pub(super) struct Mailbox {
     waker: Waker,
     woken: AtomicBool,
-    arrivals: Mutex<Vec<Arrival>>,
+    post: Mutex<Post>,
     /// Streams on this reactor or on their way to it.
     pub(super) streams: AtomicU64,
     draining: AtomicBool,
@@ -44,7 +55,7 @@ impl Mailbox {
         Ok(Self {
             waker: Waker::new(registry, WAKER)?,
             woken: AtomicBool::new(false),
-            arrivals: Mutex::default(),
+            post: Mutex::default(),
             streams: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -58,9 +69,11 @@ impl Mailbox {
         self.woken.swap(false, Ordering::AcqRel);
     }
 
-    /// Moves the streams handed over into `out`.
-    pub(super) fn receive(&self, out: &mut Vec<Arrival>) {
-        out.append(&mut self.arrivals.lock());
+    /// Moves the streams handed over into `arrivals`, and what was asked after that into `commands`.
+    pub(super) fn receive(&self, arrivals: &mut Vec<Arrival>, commands: &mut Vec<Command>) {
+        let mut post = self.post.lock();
+        arrivals.append(&mut post.arrivals);
+        commands.append(&mut post.commands);
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -73,7 +86,17 @@ impl Mailbox {
 
     /// Hands a stream over; it was counted in `streams` before.
     pub(super) fn send(&self, arrival: Arrival) {
-        self.arrivals.lock().push(arrival);
+        self.post.lock().arrivals.push(arrival);
+        self.wake();
+    }
+
+    /// Asks something; every stream handed over before is counted in.
+    pub(super) fn command(&self, command: Command) {
+        let mut post = self.post.lock();
+        if post.commands.len() < COMMANDS_MAX {
+            post.commands.push(command);
+        }
+        drop(post);
         self.wake();
     }
 
@@ -103,5 +126,31 @@ impl Wake for Mailbox {
             // It fails only if the reactor is gone.
             let _ = self.waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::ConnectionId;
+    use tokio::sync::oneshot::{self, error::TryRecvError};
+
+    /// The attack: questions faster than a busy reactor answers them, until memory is full.
+    #[test]
+    fn question_beyond_the_bound_is_answered_with_nothing_at_once() {
+        let poll = mio::Poll::new().unwrap();
+        let mailbox = Mailbox::new(poll.registry()).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..=COMMANDS_MAX {
+            let (answer, answered) = oneshot::channel();
+            mailbox.command(Command::Kick { id: ConnectionId::random().unwrap(), answer });
+            waiting.push(answered);
+        }
+        let mut last = waiting.pop().unwrap();
+        assert_eq!(last.try_recv(), Err(TryRecvError::Closed));
+        assert!(waiting.iter_mut().all(|answered| answered.try_recv() == Err(TryRecvError::Empty)));
+        let mut commands = Vec::new();
+        mailbox.receive(&mut Vec::new(), &mut commands);
+        assert_eq!(commands.len(), COMMANDS_MAX);
     }
 }

@@ -1,8 +1,8 @@
 //! One thread that writes streams: wake → new frames → groups → sockets; heartbeats; deadlines.
 //!
 //! It sleeps in one place, until a socket, the hub or a deadline wants something. Every turn of the loop
-//! takes, in this order: what sockets report, rounds of new events, streams handed over, streams that
-//! read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
+//! takes, in this order: what sockets report, rounds of new events, streams handed over, what operators ask,
+//! streams that read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
+use super::command::{self, Command};
 use super::counters::Tally;
 use super::group::{Round, Slot};
 use super::mailbox::{Arrival, Mailbox};
@@ -22,7 +23,7 @@ use super::roster::{Handle, Roster, from_token, to_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
 use super::wire::{self, Chunk};
-use super::{Config, Counters, EndReason};
+use super::{Config, ConnectionId, Counters, EndReason};
 use crate::hub::{EventId, Frame, Gone, Hub, Ordinal, Portion, ReaderId, Wake};
 
 /// Socket reports taken at once.
@@ -52,12 +53,14 @@ pub(super) struct Reactor {
     ready: VecDeque<Handle>,
     heartbeats: Wheel<Handle>,
     idle_look_ms: u64,
-    /// The next event to take, and the id passed.
+    /// The next event to take, the end of the order when it was looked at, and the id passed.
     next: Ordinal,
+    end: Ordinal,
     position: EventId,
     drain_until_ms: Option<u64>,
     /// Streams whose place the reactor has not reached.
     arrivals: Vec<Arrival>,
+    commands: Vec<Command>,
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
@@ -93,9 +96,11 @@ impl Reactor {
             heartbeats: Wheel::new(bucket_ms),
             idle_look_ms: 0,
             next: 0,
+            end: 0,
             position: EventId::ZERO,
             drain_until_ms: None,
             arrivals: Vec::new(),
+            commands: Vec::new(),
             tally: Tally::default(),
             frames: Vec::new(),
             rounds: Vec::new(),
@@ -125,9 +130,10 @@ impl Reactor {
             for event in &events {
                 self.report(event);
             }
-            self.mailbox.receive(&mut self.arrivals);
+            self.mailbox.receive(&mut self.arrivals, &mut self.commands);
             more = self.take_rounds();
             self.adopt_arrivals();
+            self.answer_commands();
             self.advance_ready();
             self.beat();
             self.look_for_idle();
@@ -180,7 +186,7 @@ impl Reactor {
         loop {
             let mut frames = std::mem::take(&mut self.frames);
             let taken = self.hub.take(self.reader, portion, &mut frames);
-            (self.next, self.position) = (taken.next, taken.position);
+            (self.next, self.end, self.position) = (taken.next, taken.end, taken.position);
             if !frames.is_empty() {
                 self.round(&frames);
             }
@@ -211,6 +217,51 @@ impl Reactor {
         if adopted > 0 {
             self.hub.arrived(self.reader, adopted);
         }
+    }
+
+    /// Answers what operators ask.
+    fn answer_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        for command in commands.drain(..) {
+            // Who asked may have gone meanwhile.
+            match command {
+                Command::List { after, count_max, answer } if !answer.is_closed() => {
+                    let (streams, order) = ((&self.roster, &*self.arrivals), (self.next, self.end));
+                    let _ = answer.send(command::list(streams, order, self.now_ms, after, count_max));
+                }
+                Command::Kick { id, answer } if !answer.is_closed() => {
+                    let _ = answer.send(self.kick(id));
+                }
+                Command::List { .. } | Command::Kick { .. } => {}
+            }
+        }
+        self.commands = commands;
+    }
+
+    /// Ends a stream in between two events if its client takes what it was given, else at once. Returns whether
+    /// it was there.
+    fn kick(&mut self, id: ConnectionId) -> bool {
+        if let Some(n) = self.arrivals.iter().position(|arrival| arrival.owner.connection.id == id) {
+            let arrival = self.arrivals.remove(n);
+            self.adopt(arrival);
+            self.hub.arrived(self.reader, 1);
+        }
+        let found = self.roster.iter().find(|(_, stream)| stream.connection().id == id);
+        let Some((slot, _)) = found else { return false };
+        let (stream, group) = self.roster.with_group(slot);
+        let before = stream.bytes;
+        let reason = match stream.flush(self.now_ms) {
+            // What says goodbye has its end already.
+            Sent::All if stream.place != Place::Leaving => {
+                stream.send(group.encoding().last_chunk());
+                EndReason::Kicked
+            }
+            Sent::All | Sent::Part(_) => EndReason::Kicked,
+            Sent::Ended(reason) => reason,
+        };
+        self.tally.bytes += stream.bytes - before;
+        self.end(slot, reason);
+        true
     }
 
     /// Lets each stream that is behind, and whose socket has room, read on a little.

@@ -98,6 +98,11 @@ impl Stream {
         self.socket.as_raw_fd()
     }
 
+    /// Whose it is.
+    pub(super) fn connection(&self) -> &ConnectionInfo {
+        &self.owner.connection
+    }
+
     /// Whether an unfinished write has to go first.
     pub(super) fn is_stuck(&self) -> bool {
         self.rest.is_some()
@@ -178,7 +183,8 @@ impl Stream {
     pub(super) fn end(mut self, reason: EndReason) {
         // The descriptor may still have a twin in actix, so closing alone might not end the connection.
         // What the client sent must be read, or closing throws away what is on its way to it.
-        let how = if reason == EndReason::Drain { Shutdown::Write } else { Shutdown::Both };
+        let said = matches!(reason, EndReason::Drain | EndReason::Kicked);
+        let how = if said { Shutdown::Write } else { Shutdown::Both };
         let _ = self.drain_input(&mut [0; 4096], self.input_bytes + INPUT_AT_END_MAX);
         let _ = socket::shutdown(self.socket.as_raw_fd(), how);
         drop(self.socket);

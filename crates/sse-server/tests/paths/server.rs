@@ -1,6 +1,7 @@
 //! The binary on a port of its own, for the tests beside.
 
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ const TOKEN: &str = "the-token";
 
 pub(crate) struct Server {
     pub(crate) process: Process,
-    _folder: TempDir,
+    folder: TempDir,
     port: u16,
 }
 
@@ -19,16 +20,22 @@ impl Server {
     #[track_caller]
     pub(crate) fn start(env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
+        let socket = format!("unix:{}", folder.path().join("hub.sock").display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
         command.env_clear().env("DATA_DIR", folder.path()).env("SSE_PUBLISH_TOKEN", TOKEN);
-        command.envs(env.iter().copied()).args(["--listen", "0.0.0.0:0"]).stdin(Stdio::null());
+        command.envs(env.iter().copied()).args(["--listen", "0.0.0.0:0", "--listen", &socket]);
         let process = Process::start(&mut command);
         let port = within(Duration::from_secs(10), "the port is told", || {
             let lines = process.lines();
             let port = lines.iter().find_map(|line| Some(line.split_once("listening on 0.0.0.0:")?.1));
             port.and_then(|port| port.trim().parse().ok())
         });
-        Self { process, _folder: folder, port }
+        Self { process, folder, port }
+    }
+
+    /// The unix socket, which nginx would come over.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("hub.sock")
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -39,6 +46,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, path: &str) -> Answer {
         request(self.port, method, path, &[], "")
+    }
+
+    /// With the token.
+    #[track_caller]
+    pub(crate) fn operate(&self, method: &str, path: &str) -> Answer {
+        request(self.port, method, path, &[("Authorization", &format!("Bearer {TOKEN}"))], "")
     }
 
     /// Posts JSON with the token.
