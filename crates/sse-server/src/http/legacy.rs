@@ -1,13 +1,17 @@
-//! `/events`, `/events/broadcast`: the paths of the stack that this one replaces.
+//! `/events`, `/events/status`, `/events/broadcast`: the paths of the stack that this one replaces.
 
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data as Shared, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::connections::{no_answer, types};
 use super::error::Problem;
 use super::publish::{Admitted, check_size, content_type, object};
+use super::time::rfc3339;
 use super::{State, subscribe};
+use crate::fanout::StreamInfo;
 use crate::hub::{Data, EventType, Invalid, NewEvent, Topic};
 
 /// The types of a stream that names none.
@@ -19,6 +23,52 @@ const BROADCAST: &str = "broadcast";
 /// `GET /events`.
 pub(super) async fn events(request: HttpRequest, state: Shared<State>) -> Result<HttpResponse, Problem> {
     subscribe::open(&request, &state, &TYPES)
+}
+
+/// Streams that the status shows at most: it is open to anybody, and has no pages.
+const STATUS_MAX: usize = 1000;
+
+#[derive(Serialize)]
+struct Status {
+    total_connections: usize,
+    connections: Vec<Connection>,
+}
+
+#[derive(Serialize)]
+struct Connection {
+    connection_id: String,
+    /// Without login there are no sessions.
+    session_id: Option<String>,
+    user_ip: String,
+    created_at: String,
+    last_activity: String,
+    is_active: bool,
+    subscriptions: Vec<String>,
+    queue_size: u64,
+}
+
+/// `GET /events/status`.
+pub(super) async fn status(state: Shared<State>) -> Result<HttpResponse, Problem> {
+    let (streams, more) = state.fanout.list(None, STATUS_MAX).await.map_err(no_answer)?;
+    let total_connections = if more { state.limits.active() } else { streams.len() };
+    let connections = streams.iter().map(Connection::from).collect();
+    let status = Status { total_connections, connections };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status))
+}
+
+impl From<&StreamInfo> for Connection {
+    fn from(stream: &StreamInfo) -> Self {
+        Self {
+            connection_id: stream.id.to_string(),
+            session_id: None,
+            user_ip: stream.address.to_string(),
+            created_at: rfc3339(stream.connected_at),
+            last_activity: rfc3339(stream.written_at),
+            is_active: true,
+            subscriptions: types(stream),
+            queue_size: stream.lag,
+        }
+    }
 }
 
 /// A broadcast as the older clients write it.

@@ -108,6 +108,9 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                 )
                 .service(web::resource("/events").route(read().to(legacy::events)).default_service(get()))
                 .service(
+                    web::resource("/events/status").route(read().to(legacy::status)).default_service(get()),
+                )
+                .service(
                     web::resource("/events/broadcast")
                         .route(web::route().guard(Post()).to(legacy::broadcast))
                         .default_service(web::route().to(only("POST"))),

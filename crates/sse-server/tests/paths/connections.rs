@@ -19,7 +19,7 @@ fn list(server: &Server, query: &str) -> Value {
 
 /// A time that passed lately, taken out.
 #[track_caller]
-fn take_time(value: &mut Value, name: &str) -> jiff::Timestamp {
+pub(crate) fn take_time(value: &mut Value, name: &str) -> jiff::Timestamp {
     let time: jiff::Timestamp = value[name].take().as_str().unwrap().parse().unwrap();
     let ago = jiff::Timestamp::now().duration_since(time);
     assert!(ago.as_secs() < 60 && !ago.is_negative(), "{name} is {time}");

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use stack_tests::{Answer, Connection, eventually, request, within};
 
 use crate::server::{Server, assert_problem};
@@ -28,7 +29,7 @@ fn events_is_sse_with_types_of_its_own() {
     ] {
         let (mut stream, id) = server.stream(path);
         let seen = stream.until("\n\n");
-        let greeting: serde_json::Value = serde_json::from_str(data(&seen)[0]).unwrap();
+        let greeting: Value = serde_json::from_str(data(&seen)[0]).unwrap();
         let topics = if path.contains("job:*") { json!(["job:*"]) } else { json!(["*"]) };
         let expected = json!({"connection_id":id,"topics":topics,"types":types,"heartbeat_seconds":30,"last_event_id":"0-0"});
         assert_eq!(greeting, expected, "{path}");
@@ -190,12 +191,68 @@ fn broadcast_is_refused_as_a_publish_is() {
     assert_eq!(health["events"]["published"], 2);
 }
 
+/// Old scripts ask without a token.
+#[test]
+fn status_shows_the_streams_as_the_older_stack_did() {
+    let server = Server::start(&[]);
+    let status = || {
+        let answer = server.ask("GET", "/events/status");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/json")),
+            "{answer:?}"
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        serde_json::from_str::<Value>(&answer.body).unwrap()
+    };
+    assert_eq!(status(), json!({"total_connections":0,"connections":[]}));
+    let (mut events, first) = server.stream("/events");
+    let (_sse, second) = server.stream("/sse?types=x");
+    server.post("/events/broadcast", r#"{"event_type":"system","data":"x"}"#);
+    events.until("data: x\n");
+    let shown = |id: &str, types: &[&str]| {
+        json!({
+            "connection_id":id,"session_id":null,"user_ip":"127.0.0.1","created_at":null,"last_activity":null,
+            "is_active":true,"subscriptions":types,"queue_size":0,
+        })
+    };
+    let mut expected =
+        [shown(&first, &["summary_complete", "summary_progress", "system"]), shown(&second, &["x"])];
+    expected.sort_by_key(|stream| stream["connection_id"].as_str().unwrap().to_owned());
+    let mut now = status();
+    for stream in now["connections"].as_array_mut().unwrap() {
+        let [created_at, last_activity] =
+            ["created_at", "last_activity"].map(|name| crate::connections::take_time(stream, name));
+        assert!(created_at <= last_activity, "{created_at} {last_activity}");
+    }
+    assert_eq!(now, json!({"total_connections":2,"connections":expected}));
+    drop(events);
+    eventually("who left is not shown", || status()["total_connections"] == 1);
+}
+
+/// The attack: anybody has a full server write megabytes for one small request.
+#[test]
+fn status_is_bounded_and_counts_them_all() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let server = Server::start(&[("SSE_MAX_CONNECTIONS", "0"), ("SSE_MAX_CONNECTIONS_PER_IP", "0")]);
+    let open: Vec<_> = (0..1001).map(|_| server.stream("/sse")).collect();
+    let mut ids: Vec<&str> = open.iter().map(|(_, id)| id.as_str()).collect();
+    ids.sort_unstable();
+    let status: Value = serde_json::from_str(&server.ask("GET", "/events/status").body).unwrap();
+    let shown = status["connections"].as_array().unwrap().iter();
+    let shown: Vec<&str> = shown.map(|stream| stream["connection_id"].as_str().unwrap()).collect();
+    assert!(shown == ids[..1000], "{} streams are shown", shown.len());
+    assert_eq!(status["total_connections"], 1001);
+}
+
 #[test]
 fn methods_of_these_paths_are_told() {
     let server = Server::start(&[]);
     for (method, path, allow) in [
         ("POST", "/events", "GET, HEAD"),
         ("DELETE", "/events", "GET, HEAD"),
+        ("POST", "/events/status", "GET, HEAD"),
         ("GET", "/events/broadcast", "POST"),
         ("HEAD", "/events/broadcast", "POST"),
     ] {
