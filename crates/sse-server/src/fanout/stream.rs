@@ -119,8 +119,7 @@ impl Stream {
                 }
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Sent::Part(0),
                 Err(Errno::EINTR) => {}
-                Err(Errno::ETIMEDOUT) => return Sent::Ended(EndReason::Idle),
-                Err(_) => return Sent::Ended(EndReason::Client),
+                Err(error) => return Sent::Ended(ended_by(error)),
             }
         }
     }
@@ -159,8 +158,7 @@ impl Stream {
                 }
                 Err(Errno::EAGAIN) => return None,
                 Err(Errno::EINTR) => {}
-                Err(Errno::ETIMEDOUT) => return Some(EndReason::Idle),
-                Err(_) => return Some(EndReason::Client),
+                Err(error) => return Some(ended_by(error)),
             }
         }
     }
@@ -194,6 +192,15 @@ impl Stream {
     }
 }
 
+/// What an error of a socket says about its client. TCP gives a silent peer up at its user timeout, and then names
+/// what the network said of it meanwhile, if it said something.
+fn ended_by(error: Errno) -> EndReason {
+    match error {
+        Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::ENETUNREACH => EndReason::Idle,
+        _ => EndReason::Client,
+    }
+}
+
 /// Bytes that the kernel holds and the other end has not taken.
 fn outq(socket: &OwnedFd) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
@@ -213,5 +220,24 @@ pub(super) fn bound_unsent(socket: &OwnedFd, bytes_max: u32) {
     unsafe {
         let value = (&raw const bytes_max).cast();
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, value, size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_that_was_given_up_is_idle_and_one_that_hung_up_is_not() {
+        for (error, reason) in [
+            (Errno::ETIMEDOUT, EndReason::Idle),
+            (Errno::EHOSTUNREACH, EndReason::Idle),
+            (Errno::EHOSTDOWN, EndReason::Idle),
+            (Errno::ENETUNREACH, EndReason::Idle),
+            (Errno::ECONNRESET, EndReason::Client),
+            (Errno::EPIPE, EndReason::Client),
+        ] {
+            assert_eq!(ended_by(error), reason, "{error}");
+        }
     }
 }

@@ -4,4 +4,5 @@
 
 mod connections;
 mod events;
+mod idle;
 mod server;
