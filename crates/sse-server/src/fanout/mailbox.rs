@@ -1,5 +1,6 @@
 //! What others hand to a reactor, and how they wake it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,7 +34,7 @@ const COMMANDS_MAX: usize = 256;
 #[derive(Default)]
 struct Post {
     arrivals: Vec<Arrival>,
-    commands: Vec<Command>,
+    commands: VecDeque<Command>,
 }
 
 /// What others see of a reactor.
@@ -69,11 +70,13 @@ impl Mailbox {
         self.woken.swap(false, Ordering::AcqRel);
     }
 
-    /// Moves the streams handed over into `arrivals`, and what was asked after that into `commands`.
-    pub(super) fn receive(&self, arrivals: &mut Vec<Arrival>, commands: &mut Vec<Command>) {
+    /// Moves the streams handed over into `arrivals` and, if it is empty, what was asked into `commands`.
+    pub(super) fn receive(&self, arrivals: &mut Vec<Arrival>, commands: &mut VecDeque<Command>) {
         let mut post = self.post.lock();
         arrivals.append(&mut post.arrivals);
-        commands.append(&mut post.commands);
+        if commands.is_empty() {
+            std::mem::swap(commands, &mut post.commands);
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -94,7 +97,7 @@ impl Mailbox {
     pub(super) fn command(&self, command: Command) {
         let mut post = self.post.lock();
         if post.commands.len() < COMMANDS_MAX {
-            post.commands.push(command);
+            post.commands.push_back(command);
         }
         drop(post);
         self.wake();
@@ -149,7 +152,12 @@ mod tests {
         let mut last = waiting.pop().unwrap();
         assert_eq!(last.try_recv(), Err(TryRecvError::Closed));
         assert!(waiting.iter_mut().all(|answered| answered.try_recv() == Err(TryRecvError::Empty)));
-        let mut commands = Vec::new();
+        let mut commands = VecDeque::new();
+        mailbox.receive(&mut Vec::new(), &mut commands);
+        assert_eq!(commands.len(), COMMANDS_MAX);
+        // A reactor that has questions left takes no more.
+        let (answer, _answered) = oneshot::channel();
+        mailbox.command(Command::Kick { id: ConnectionId::random().unwrap(), answer });
         mailbox.receive(&mut Vec::new(), &mut commands);
         assert_eq!(commands.len(), COMMANDS_MAX);
     }

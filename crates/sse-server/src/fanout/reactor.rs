@@ -35,8 +35,8 @@ const PORTIONS_MAX: usize = 2;
 /// Poll takes its time in a C int of milliseconds.
 const SLEEP_MAX_MS: u64 = 3_600_000;
 
-/// How long a turn writes rounds, and how long it lets streams behind read on, before it looks at the
-/// sockets again.
+/// How long a turn writes rounds, how long it answers operators, and how long it lets streams behind read on,
+/// before it looks at the sockets again.
 const WRITING_MAX: Duration = Duration::from_millis(20);
 
 pub(super) struct Reactor {
@@ -60,7 +60,8 @@ pub(super) struct Reactor {
     drain_until_ms: Option<u64>,
     /// Streams whose place the reactor has not reached.
     arrivals: Vec<Arrival>,
-    commands: Vec<Command>,
+    /// Questions that wait for their turn.
+    commands: VecDeque<Command>,
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
@@ -100,7 +101,7 @@ impl Reactor {
             position: EventId::ZERO,
             drain_until_ms: None,
             arrivals: Vec::new(),
-            commands: Vec::new(),
+            commands: VecDeque::new(),
             tally: Tally::default(),
             frames: Vec::new(),
             rounds: Vec::new(),
@@ -118,7 +119,8 @@ impl Reactor {
         let mut events = Events::with_capacity(REPORTS_MAX);
         let mut more = false;
         loop {
-            let timeout = if more || !self.ready.is_empty() { Some(Duration::ZERO) } else { self.sleep() };
+            let waiting = more || !self.ready.is_empty() || !self.commands.is_empty();
+            let timeout = if waiting { Some(Duration::ZERO) } else { self.sleep() };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     panic!("a reactor's own descriptor is open and its buffer is valid: {error}")
@@ -221,8 +223,10 @@ impl Reactor {
 
     /// Answers what operators ask.
     fn answer_commands(&mut self) {
-        let mut commands = std::mem::take(&mut self.commands);
-        for command in commands.drain(..) {
+        let began = Instant::now();
+        while began.elapsed() <= WRITING_MAX
+            && let Some(command) = self.commands.pop_front()
+        {
             // Who asked may have gone meanwhile.
             match command {
                 Command::List { after, count_max, answer } if !answer.is_closed() => {
@@ -235,7 +239,6 @@ impl Reactor {
                 Command::List { .. } | Command::Kick { .. } => {}
             }
         }
-        self.commands = commands;
     }
 
     /// Ends a stream in between two events if its client takes what it was given, else at once. Returns whether

@@ -150,3 +150,25 @@ fn stream_on_its_way_is_listed_and_can_be_ended() {
     }
     assert_eq!(hub.publish(vec![event("t", "", "")]).receivers, 300);
 }
+
+/// The attack: so many questions at once that a reactor does nothing but answer.
+#[test]
+fn many_questions_are_all_answered_and_events_pass_between_them() {
+    let hub = start(|_, fanout| fanout.reactors = 1);
+    let mut readers: Vec<Reader> = (0..300).map(|_| hub.open("t", After::Live)).collect();
+    readers.iter_mut().for_each(|reader| drop(reader.greeting()));
+    let asked: Vec<_> = (0..250)
+        .map(|_| {
+            let fanout = hub.fanout.clone();
+            hub.runtime.spawn(async move { fanout.list(None, usize::MAX).await })
+        })
+        .collect();
+    hub.publish(vec![event("t", "", "between")]);
+    for reader in &mut readers {
+        assert_eq!(reader.data(), "between");
+    }
+    for answer in asked {
+        let (streams, _) = hub.runtime.block_on(answer).unwrap().unwrap();
+        assert_eq!(streams.len(), 300);
+    }
+}
