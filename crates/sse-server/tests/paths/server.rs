@@ -1,6 +1,6 @@
 //! The binary on a port of its own, for the tests beside.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn start(env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        let socket = format!("unix:{}", folder.path().join("hub.sock").display());
+        let socket = format!("unix:{}", folder.path().join("sse-server.sock").display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
         command.env_clear().env("DATA_DIR", folder.path()).env("SSE_PUBLISH_TOKEN", TOKEN);
         command.envs(env.iter().copied()).args(["--listen", "0.0.0.0:0", "--listen", &socket]);
@@ -33,13 +33,23 @@ impl Server {
         Self { process, folder, port }
     }
 
+    /// Its own folder, which goes with it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The unix socket, which nginx would come over.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("hub.sock")
+        self.folder().join("sse-server.sock")
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The same server, asked through another port.
+    pub(crate) fn behind(self, port: u16) -> Self {
+        Self { port, ..self }
     }
 
     /// Without a token.
