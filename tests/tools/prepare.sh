@@ -22,6 +22,7 @@ need node nodejs
 need npm npm
 need gcc build-essential
 need git git
+need ip iproute2
 need pgrep procps
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ ${#missing[@]} -gt 0 ]; then

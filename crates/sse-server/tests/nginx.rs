@@ -268,7 +268,8 @@ fn no_header_of_a_client_says_where_it_comes_from() {
                   X-Forwarded-For: 6.6.6.6\r\nForwarded: for=9.9.9.9\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\n\
                   X-Forwarded-Port: 1\r\nX-Forwarded-Server: evil\r\nX-Client-IP: 9.9.9.9\r\nX-Cluster-Client-IP: 9.9.9.9\r\n\
                   True-Client-IP: 9.9.9.9\r\nCF-Connecting-IP: 9.9.9.9\r\n";
-    for path in ["/sse", "/events", "/sse/publish"] {
+    for path in ["/sse", "/events", "/sse/publish", "/events/broadcast", "/events/status", "/sse/connections"]
+    {
         stack.ask(&format!("GET {path}"), forged);
         let request = stack.last_seen();
         assert_eq!(request.line, format!("GET {path} HTTP/1.1"));
@@ -298,7 +299,8 @@ fn a_trusted_proxy_says_where_its_client_is() {
         ("X-Real-IP: nonsense\r\n", "127.0.0.1"),
         ("", "127.0.0.1"),
     ];
-    for path in ["/sse", "/events", "/sse/publish"] {
+    for path in ["/sse", "/events", "/sse/publish", "/events/broadcast", "/events/status", "/sse/connections"]
+    {
         for (headers, address) in table {
             stack.ask(&format!("GET {path}"), headers);
             assert_eq!(stack.last_seen().all("x-real-ip"), [address], "{headers}");
@@ -383,6 +385,9 @@ fn an_event_source_is_told_to_come_back_while_the_hub_is_away() {
         ("GET /sse", "Accept: */*\r\n"),
         ("GET /sse", "Accept: text/event-streams\r\n"),
         ("GET /sse/health", "Accept: text/event-stream\r\n"),
+        ("GET /events/status", "Accept: text/event-stream\r\n"),
+        ("POST /events/broadcast", "Content-Length: 0\r\n"),
+        ("DELETE /sse/connections/ef7b2445f8803e54", ""),
         ("GET /", "Accept: text/event-stream\r\n"),
         ("POST /sse", "Accept: text/event-stream\r\nContent-Length: 0\r\n"),
         ("POST /sse/publish", "Content-Length: 0\r\n"),
@@ -415,8 +420,33 @@ fn no_answer_of_the_hub_is_replaced() {
     }
 }
 
+/// Whoever tunes one location means the other too: timeouts of a day cannot be waited for.
+#[test]
+fn older_paths_pass_as_the_paths_they_stand_for() {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/nginx-sse.conf");
+    let text = fs::read_to_string(template).unwrap();
+    let block = |path: &str| {
+        let (_, rest) =
+            text.split_once(&format!("location = {path} {{\n")).unwrap_or_else(|| panic!("no {path}"));
+        rest.split_once("}\n").unwrap().0.to_owned()
+    };
+    assert_eq!(block("/events"), block("/sse"));
+    assert_eq!(block("/events/broadcast"), block("/sse/publish"));
+    assert!(
+        block("/events").contains("proxy_buffering off;")
+            && block("/events").contains("proxy_read_timeout 86400s;")
+    );
+}
+
 #[test]
 fn an_event_passes_at_once_and_a_client_that_leaves_is_noticed() {
+    for path in ["/sse", "/events"] {
+        check_stream(path);
+    }
+}
+
+#[track_caller]
+fn check_stream(path: &str) {
     let (go, steps) = mpsc::channel::<&str>();
     let (left, gone) = mpsc::channel();
     let (steps, left) = (Mutex::new(steps), Mutex::new(left));
@@ -432,7 +462,8 @@ fn an_event_passes_at_once_and_a_client_that_leaves_is_noticed() {
         },
     );
     let mut client = stack.connect();
-    client.write_all(b"GET /sse HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n").unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
     let mut lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
     let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     assert_eq!(head[0], "HTTP/1.1 200 OK");
@@ -470,10 +501,11 @@ fn a_reader_of_http_1_0_gets_an_unchunked_stream() {
 #[test]
 fn a_publish_is_never_sent_twice() {
     let stack = Stack::with(|_| (), |_, socket| drop(socket.shutdown(std::net::Shutdown::Both)));
-    for body in ["", "{\"topic\":\"a\",\"data\":1}"] {
+    let publishes = ["/sse/publish", "/events/broadcast"];
+    for (path, body) in publishes.into_iter().flat_map(|path| ["", "{\"data\":1}"].map(|body| (path, body))) {
         let before = stack.seen_count();
         let answer = stack.raw(format!(
-            "POST /sse/publish HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ));
         assert_problem(&answer, 503, "Service Unavailable");
@@ -484,17 +516,19 @@ fn a_publish_is_never_sent_twice() {
 #[test]
 fn a_body_at_the_limit_arrives_whole() {
     let stack = Stack::with(|s| s.event_bytes_max = 10_000, |_, socket| ok(socket));
-    let post = |bytes: usize| {
+    let post = |path: &str, bytes: usize| {
         stack.raw(format!(
-            "POST /sse/publish HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n{}",
+            "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n{}",
             "x".repeat(bytes)
         ))
     };
-    assert_eq!(post(160_000).1, "ok");
-    assert_eq!(stack.last_seen().body.len(), 160_000);
-    let answer = post(160_001);
-    assert_problem(&answer, 413, "Content Too Large");
-    assert!(answer.1.contains("160000 bytes"), "{}", answer.1);
+    for path in ["/sse/publish", "/events/broadcast"] {
+        assert_eq!(post(path, 160_000).1, "ok");
+        assert_eq!(stack.last_seen().body.len(), 160_000);
+        let answer = post(path, 160_001);
+        assert_problem(&answer, 413, "Content Too Large");
+        assert!(answer.1.contains("160000 bytes"), "{}", answer.1);
+    }
 }
 
 #[test]
@@ -512,8 +546,9 @@ fn a_body_in_chunks_reaches_the_hub_complete_and_with_its_length() {
 #[test]
 fn publishes_share_connections_to_the_hub() {
     let stack = Stack::with(|s| s.workers = NonZeroUsize::new(1), |_, socket| ok(socket));
-    for _ in 0..20 {
-        assert_eq!(stack.ask("POST /sse/publish", "Content-Length: 0\r\n").1, "ok");
+    for n in 0..20 {
+        let path = if n % 2 == 0 { "/sse/publish" } else { "/events/broadcast" };
+        assert_eq!(stack.ask(&format!("POST {path}"), "Content-Length: 0\r\n").1, "ok");
     }
     assert_eq!(stack.opened.load(Ordering::SeqCst), 1);
 }

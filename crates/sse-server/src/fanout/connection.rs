@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 /// The name of one stream: 16 hexadecimal digits, random.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
 impl ConnectionId {
@@ -18,6 +19,21 @@ impl ConnectionId {
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Not 16 hexadecimal digits in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not 16 hexadecimal digits in lower case")]
+pub struct NotAnId;
+
+impl FromStr for ConnectionId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let id = if digits { u64::from_str_radix(text, 16).ok() } else { None };
+        id.map(Self).ok_or(NotAnId)
     }
 }
 
@@ -83,4 +99,26 @@ pub struct StreamEnd {
     pub events: u64,
     /// Bytes handed to the kernel, response head and framing included.
     pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_of_a_stream_is_16_digits_and_sorts_as_its_text() {
+        let mut ids: Vec<_> = (0..100).map(|_| ConnectionId::random().unwrap()).collect();
+        ids.extend([ConnectionId(0), ConnectionId(0xa), ConnectionId(u64::MAX)]);
+        ids.sort_unstable();
+        let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        assert!(texts.is_sorted());
+        for (id, text) in ids.iter().zip(&texts) {
+            assert_eq!((text.parse(), text.len()), (Ok(*id), 16));
+        }
+        for text in
+            ["", "0", "000000000000000A", "+00000000000000a", "00000000000000000", "0x0000000000000a", "ｆ"]
+        {
+            assert_eq!(text.parse::<ConnectionId>(), Err(NotAnId), "{text:?}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn read(backplane: &Backplane, fetch: &Fetch) -> Result<(Vec<Arc<Frame>>, Ordina
         }
         next += read.len() as u64;
         for frame in read {
-            if fetch.interest.reads(frame.topics(), frame.event()) {
+            if fetch.interest.reads(&frame) {
                 bytes += frame.wire().len();
                 wanted.push(frame);
             }

@@ -115,7 +115,7 @@ impl Groups {
                         return;
                     }
                     group.seen = *seen;
-                    if !group.interest.types().reads(frame.event()) {
+                    if !group.interest.admits(frame) {
                         return;
                     }
                     let place = *group.round.get_or_insert_with(|| {

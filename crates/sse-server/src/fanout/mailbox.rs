@@ -1,5 +1,6 @@
 //! What others hand to a reactor, and how they wake it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,6 +9,7 @@ use mio::{Registry, Token, Waker};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::command::Command;
 use super::fetch::Fetched;
 use super::stream::Owner;
 use super::wire::Encoding;
@@ -26,11 +28,21 @@ pub(super) struct Arrival {
     pub(super) owner: Box<Owner>,
 }
 
+/// Questions that wait for a reactor; beyond it one is answered with nothing.
+const COMMANDS_MAX: usize = 256;
+
+/// What was handed over, in order.
+#[derive(Default)]
+struct Post {
+    arrivals: Vec<Arrival>,
+    commands: VecDeque<Command>,
+}
+
 /// What others see of a reactor.
 pub(super) struct Mailbox {
     waker: Waker,
     woken: AtomicBool,
-    arrivals: Mutex<Vec<Arrival>>,
+    post: Mutex<Post>,
     fetched: Mutex<Vec<Fetched>>,
     /// Streams on this reactor or on their way to it.
     pub(super) streams: AtomicU64,
@@ -46,7 +58,7 @@ impl Mailbox {
         Ok(Self {
             waker: Waker::new(registry, WAKER)?,
             woken: AtomicBool::new(false),
-            arrivals: Mutex::default(),
+            post: Mutex::default(),
             fetched: Mutex::default(),
             streams: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -61,9 +73,13 @@ impl Mailbox {
         self.woken.swap(false, Ordering::AcqRel);
     }
 
-    /// Moves the streams handed over into `out`.
-    pub(super) fn receive(&self, out: &mut Vec<Arrival>) {
-        out.append(&mut self.arrivals.lock());
+    /// Moves the streams handed over into `arrivals` and, if it is empty, what was asked into `commands`.
+    pub(super) fn receive(&self, arrivals: &mut Vec<Arrival>, commands: &mut VecDeque<Command>) {
+        let mut post = self.post.lock();
+        arrivals.append(&mut post.arrivals);
+        if commands.is_empty() {
+            std::mem::swap(commands, &mut post.commands);
+        }
     }
 
     /// Moves what was read from the store into `out`.
@@ -87,7 +103,17 @@ impl Mailbox {
 
     /// Hands a stream over; it was counted in `streams` before.
     pub(super) fn send(&self, arrival: Arrival) {
-        self.arrivals.lock().push(arrival);
+        self.post.lock().arrivals.push(arrival);
+        self.wake();
+    }
+
+    /// Asks something; every stream handed over before is counted in.
+    pub(super) fn command(&self, command: Command) {
+        let mut post = self.post.lock();
+        if post.commands.len() < COMMANDS_MAX {
+            post.commands.push_back(command);
+        }
+        drop(post);
         self.wake();
     }
 
@@ -117,5 +143,36 @@ impl Wake for Mailbox {
             // It fails only if the reactor is gone.
             let _ = self.waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::ConnectionId;
+    use tokio::sync::oneshot::{self, error::TryRecvError};
+
+    /// The attack: questions faster than a busy reactor answers them, until memory is full.
+    #[test]
+    fn question_beyond_the_bound_is_answered_with_nothing_at_once() {
+        let poll = mio::Poll::new().unwrap();
+        let mailbox = Mailbox::new(poll.registry()).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..=COMMANDS_MAX {
+            let (answer, answered) = oneshot::channel();
+            mailbox.command(Command::Kick { id: ConnectionId::random().unwrap(), answer });
+            waiting.push(answered);
+        }
+        let mut last = waiting.pop().unwrap();
+        assert_eq!(last.try_recv(), Err(TryRecvError::Closed));
+        assert!(waiting.iter_mut().all(|answered| answered.try_recv() == Err(TryRecvError::Empty)));
+        let mut commands = VecDeque::new();
+        mailbox.receive(&mut Vec::new(), &mut commands);
+        assert_eq!(commands.len(), COMMANDS_MAX);
+        // A reactor that has questions left takes no more.
+        let (answer, _answered) = oneshot::channel();
+        mailbox.command(Command::Kick { id: ConnectionId::random().unwrap(), answer });
+        mailbox.receive(&mut Vec::new(), &mut commands);
+        assert_eq!(commands.len(), COMMANDS_MAX);
     }
 }

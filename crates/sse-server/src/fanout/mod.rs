@@ -1,5 +1,6 @@
 //! The streams' sockets: handed over once, written by reactor threads ever after.
 
+mod command;
 mod connection;
 mod counters;
 pub mod detach;
@@ -26,7 +27,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::backplane::Backplane;
 use crate::hub::limits::Permit;
 use crate::hub::{After, Interest, ReaderId};
-pub use connection::{ConnectionId, ConnectionInfo, EndReason, StreamEnd};
+pub use command::{ANSWER_WITHIN, NoAnswer, StreamInfo};
+pub use connection::{ConnectionId, ConnectionInfo, EndReason, NotAnId, StreamEnd};
 pub use counters::{Closed, Counters, Histogram};
 use fetch::Fetcher;
 use mailbox::{Arrival, Mailbox};

@@ -1,8 +1,8 @@
 //! One thread that writes streams: wake → new frames → groups → sockets; heartbeats; deadlines.
 //!
 //! It sleeps in one place, until a socket, the hub or a deadline wants something. Every turn of the loop
-//! takes, in this order: what sockets report, rounds of new events, streams handed over, streams that
-//! read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
+//! takes, in this order: what sockets report, rounds of new events, streams handed over, what operators ask,
+//! streams that read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
+use super::command::{self, Command};
 use super::counters::Tally;
 use super::fetch::{Fetch, Fetched};
 use super::group::{Round, Slot};
@@ -24,7 +25,7 @@ use super::roster::{Handle, Roster, from_token, to_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
 use super::wire::{self, Chunk};
-use super::{Config, Counters, EndReason};
+use super::{Config, ConnectionId, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
 
 /// Socket reports taken at once.
@@ -36,8 +37,8 @@ const PORTIONS_MAX: usize = 2;
 /// Poll takes its time in a C int of milliseconds.
 const SLEEP_MAX_MS: u64 = 3_600_000;
 
-/// How long a turn writes rounds, and how long it lets streams behind read on, before it looks at the
-/// sockets again.
+/// How long a turn writes rounds, how long it answers operators, and how long it lets streams behind read on,
+/// before it looks at the sockets again.
 const WRITING_MAX: Duration = Duration::from_millis(20);
 
 pub(super) struct Reactor {
@@ -54,8 +55,9 @@ pub(super) struct Reactor {
     ready: VecDeque<Handle>,
     heartbeats: Wheel<Handle>,
     idle_look_ms: u64,
-    /// The next event to take, and the id passed.
+    /// The next event to take, the end of the order when it was looked at, and the id passed.
     next: Ordinal,
+    end: Ordinal,
     position: EventId,
     drain_until_ms: Option<u64>,
     /// Streams whose place the reactor has not reached.
@@ -65,6 +67,8 @@ pub(super) struct Reactor {
     fetches: Sender<Fetch>,
     /// Requests on their way.
     fetching: usize,
+    /// Questions that wait for their turn.
+    commands: VecDeque<Command>,
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
@@ -102,12 +106,14 @@ impl Reactor {
             heartbeats: Wheel::new(bucket_ms),
             idle_look_ms: 0,
             next: 0,
+            end: 0,
             position: EventId::ZERO,
             drain_until_ms: None,
             arrivals: Vec::new(),
             arrived: 0,
             fetches,
             fetching: 0,
+            commands: VecDeque::new(),
             tally: Tally::default(),
             frames: Vec::new(),
             rounds: Vec::new(),
@@ -126,7 +132,8 @@ impl Reactor {
         let mut events = Events::with_capacity(REPORTS_MAX);
         let mut more = false;
         loop {
-            let timeout = if more || !self.ready.is_empty() { Some(Duration::ZERO) } else { self.sleep() };
+            let waiting = more || !self.ready.is_empty() || !self.commands.is_empty();
+            let timeout = if waiting { Some(Duration::ZERO) } else { self.sleep() };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     panic!("a reactor's own descriptor is open and its buffer is valid: {error}")
@@ -138,10 +145,11 @@ impl Reactor {
             for event in &events {
                 self.report(event);
             }
-            self.mailbox.receive(&mut self.arrivals);
+            self.mailbox.receive(&mut self.arrivals, &mut self.commands);
             more = self.take_rounds();
             self.adopt_arrivals();
             self.take_fetched();
+            self.answer_commands();
             self.advance_ready();
             self.beat();
             self.look_for_idle();
@@ -198,7 +206,7 @@ impl Reactor {
         loop {
             let mut frames = std::mem::take(&mut self.frames);
             let taken = self.hub.take(self.reader, portion, &mut frames);
-            (self.next, self.position) = (taken.next, taken.position);
+            (self.next, self.end, self.position) = (taken.next, taken.end, taken.position);
             if !frames.is_empty() {
                 self.round(&frames);
             }
@@ -253,6 +261,51 @@ impl Reactor {
             }
         }
         self.fetched = fetched;
+    }
+
+    /// Answers what operators ask.
+    fn answer_commands(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() <= WRITING_MAX
+            && let Some(command) = self.commands.pop_front()
+        {
+            // Who asked may have gone meanwhile.
+            match command {
+                Command::List { after, count_max, answer } if !answer.is_closed() => {
+                    let (streams, order) = ((&self.roster, &*self.arrivals), (self.next, self.end));
+                    let _ = answer.send(command::list(streams, order, self.now_ms, after, count_max));
+                }
+                Command::Kick { id, answer } if !answer.is_closed() => {
+                    let _ = answer.send(self.kick(id));
+                }
+                Command::List { .. } | Command::Kick { .. } => {}
+            }
+        }
+    }
+
+    /// Ends a stream in between two events if its client takes what it was given, else at once. Returns whether
+    /// it was there.
+    fn kick(&mut self, id: ConnectionId) -> bool {
+        if let Some(n) = self.arrivals.iter().position(|arrival| arrival.owner.connection.id == id) {
+            let arrival = self.arrivals.remove(n);
+            self.adopt(arrival);
+        }
+        let found = self.roster.iter().find(|(_, stream)| stream.connection().id == id);
+        let Some((slot, _)) = found else { return false };
+        let (stream, group) = self.roster.with_group(slot);
+        let before = stream.bytes;
+        let reason = match stream.flush(self.now_ms) {
+            // What says goodbye has its end already.
+            Sent::All if stream.place != Place::Leaving => {
+                stream.send(group.encoding().last_chunk());
+                EndReason::Kicked
+            }
+            Sent::All | Sent::Part(_) => EndReason::Kicked,
+            Sent::Ended(reason) => reason,
+        };
+        self.tally.bytes += stream.bytes - before;
+        self.end(slot, reason);
+        true
     }
 
     /// Lets each stream that is behind, and whose socket has room, read on a little.
@@ -426,7 +479,7 @@ impl Reactor {
         let body = self.chunk.begin();
         let (mut events, mut replayed) = (0, 0);
         for frame in frames {
-            if group.interest().reads(frame.topics(), frame.event()) {
+            if group.interest().reads(frame) {
                 frame.write(group.interest(), body);
                 events += 1;
                 replayed += u64::from(frame.id() <= stream.joined);

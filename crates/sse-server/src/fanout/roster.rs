@@ -55,8 +55,18 @@ impl Roster {
         (stream, group)
     }
 
+    /// The same, to be looked at.
+    pub(super) fn stream_and_group(&self, slot: Slot) -> (&Stream, &Group) {
+        let stream = &self[slot];
+        (stream, &self.groups[stream.group])
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.streams.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Stream)> {
+        self.streams.iter().map(|(slot, stream)| (slot_of(slot), stream))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Stream)> {
@@ -65,7 +75,7 @@ impl Roster {
 
     /// The slots of the streams that are so.
     pub(super) fn slots(&self, are: impl Fn(&Stream) -> bool) -> Vec<Slot> {
-        self.streams.iter().filter(|(_, stream)| are(stream)).map(|(slot, _)| slot_of(slot)).collect()
+        self.iter().filter(|(_, stream)| are(stream)).map(|(slot, _)| slot).collect()
     }
 
     /// From now on the stream reads on by itself, from this event.

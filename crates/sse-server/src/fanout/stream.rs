@@ -104,6 +104,11 @@ impl Stream {
         self.socket.as_raw_fd()
     }
 
+    /// Whose it is.
+    pub(super) fn connection(&self) -> &ConnectionInfo {
+        &self.owner.connection
+    }
+
     /// Whether an unfinished write has to go first.
     pub(super) fn is_stuck(&self) -> bool {
         self.rest.is_some()
@@ -120,8 +125,7 @@ impl Stream {
                 }
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => return Sent::Part(0),
                 Err(Errno::EINTR) => {}
-                Err(Errno::ETIMEDOUT) => return Sent::Ended(EndReason::Idle),
-                Err(_) => return Sent::Ended(EndReason::Client),
+                Err(error) => return Sent::Ended(ended_by(error)),
             }
         }
     }
@@ -160,8 +164,7 @@ impl Stream {
                 }
                 Err(Errno::EAGAIN) => return None,
                 Err(Errno::EINTR) => {}
-                Err(Errno::ETIMEDOUT) => return Some(EndReason::Idle),
-                Err(_) => return Some(EndReason::Client),
+                Err(error) => return Some(ended_by(error)),
             }
         }
     }
@@ -184,13 +187,23 @@ impl Stream {
     pub(super) fn end(mut self, reason: EndReason) {
         // The descriptor may still have a twin in actix, so closing alone might not end the connection.
         // What the client sent must be read, or closing throws away what is on its way to it.
-        let how = if reason == EndReason::Drain { Shutdown::Write } else { Shutdown::Both };
+        let said = matches!(reason, EndReason::Drain | EndReason::Kicked);
+        let how = if said { Shutdown::Write } else { Shutdown::Both };
         let _ = self.drain_input(&mut [0; 4096], self.input_bytes + INPUT_AT_END_MAX);
         let _ = socket::shutdown(self.socket.as_raw_fd(), how);
         drop(self.socket);
         let Owner { permit, connection, on_end } = *self.owner;
         drop(permit);
         on_end(StreamEnd { connection, reason, events: self.events, bytes: self.bytes });
+    }
+}
+
+/// What an error of a socket says about its client. TCP gives a silent peer up at its user timeout, and then names
+/// what the network said of it meanwhile, if it said something.
+fn ended_by(error: Errno) -> EndReason {
+    match error {
+        Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::ENETUNREACH => EndReason::Idle,
+        _ => EndReason::Client,
     }
 }
 
@@ -213,5 +226,24 @@ pub(super) fn bound_unsent(socket: &OwnedFd, bytes_max: u32) {
     unsafe {
         let value = (&raw const bytes_max).cast();
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, value, size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_that_was_given_up_is_idle_and_one_that_hung_up_is_not() {
+        for (error, reason) in [
+            (Errno::ETIMEDOUT, EndReason::Idle),
+            (Errno::EHOSTUNREACH, EndReason::Idle),
+            (Errno::EHOSTDOWN, EndReason::Idle),
+            (Errno::ENETUNREACH, EndReason::Idle),
+            (Errno::ECONNRESET, EndReason::Client),
+            (Errno::EPIPE, EndReason::Client),
+        ] {
+            assert_eq!(ended_by(error), reason, "{error}");
+        }
     }
 }

@@ -18,11 +18,25 @@ pub(super) enum Encoding {
     Chunked,
 }
 
+impl Encoding {
+    /// The content coding of the bytes within.
+    pub(super) fn content_coding(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Chunked => "identity",
+        }
+    }
+
+    /// What ends a body.
+    pub(super) fn last_chunk(self) -> &'static [u8] {
+        match self {
+            Self::Plain => b"",
+            Self::Chunked => b"0\r\n\r\n",
+        }
+    }
+}
+
 /// Room for the size line of a chunk.
 const SIZE_ROOM: usize = "ffffffff\r\n".len();
-
-/// What ends a chunked body.
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Bytes that go out in one write, framed in place. An empty body is no chunk: that would be the end.
 #[derive(Debug, Default)]
@@ -133,9 +147,7 @@ pub(super) fn goodbye(chunk: &mut Chunk, encoding: Encoding, retry_ms: u64) {
     let body = chunk.begin();
     let _ = write!(body, "retry: {retry_ms}\nevent: shutdown\ndata: {{\"retry_ms\":{retry_ms}}}\n\n");
     chunk.finish(encoding);
-    if encoding == Encoding::Chunked {
-        chunk.body().extend_from_slice(LAST_CHUNK);
-    }
+    chunk.body().extend_from_slice(encoding.last_chunk());
 }
 
 /// A number from `least` to `least + spread`, both included. Without randomness: the middle.

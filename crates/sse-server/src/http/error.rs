@@ -50,6 +50,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "there is nothing at this path")
     }
 
+    /// 404: there may be something like it, but not this.
+    pub(in crate::http) fn no_such(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// 405: there is something, but not for this method.
     pub(in crate::http) fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("only {allow} is allowed here");

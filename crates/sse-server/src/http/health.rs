@@ -1,7 +1,7 @@
 //! `/sse/health`: how the server is, for people, probes and Docker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
@@ -9,6 +9,7 @@ use actix_web::web::Data;
 use serde::Serialize;
 
 use super::State;
+use super::time::rfc3339;
 use crate::fanout::EndReason;
 use crate::system::Usage;
 
@@ -208,10 +209,7 @@ fn look(state: &State, usage: Usage, status: &'static str, reasons: Vec<String>)
             interval_seconds: state.config.heartbeat_interval.as_secs(),
             sent: get(&counters.heartbeats),
             failures: get(&counters.heartbeat_failures),
-            last_sent: (last_ms > 0).then(|| {
-                let ms = i64::try_from(last_ms).unwrap_or(i64::MAX);
-                jiff::Timestamp::from_millisecond(ms).unwrap_or_default().to_string()
-            }),
+            last_sent: (last_ms > 0).then(|| rfc3339(UNIX_EPOCH + Duration::from_millis(last_ms))),
         },
         compression: Compression {
             enabled: false,

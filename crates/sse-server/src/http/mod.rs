@@ -1,19 +1,22 @@
 //! The route table, one line a route; beside the wiring the only place that knows actix.
 
 mod auth;
+mod connections;
 mod error;
 mod health;
+mod legacy;
 mod log;
 mod metrics;
 mod peer;
 mod publish;
 mod subscribe;
+mod time;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use actix_web::guard::{Any, Get, Head, Post};
+use actix_web::guard::{Any, Delete, Get, Head, Post};
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 use parking_lot::Mutex;
@@ -91,6 +94,25 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                 .service(
                     web::resource("/sse/publish")
                         .route(web::route().guard(Post()).to(publish::publish))
+                        .default_service(web::route().to(only("POST"))),
+                )
+                .service(
+                    web::resource("/sse/connections")
+                        .route(read().to(connections::list))
+                        .default_service(get()),
+                )
+                .service(
+                    web::resource("/sse/connections/{id}")
+                        .route(web::route().guard(Delete()).to(connections::kick))
+                        .default_service(web::route().to(only("DELETE"))),
+                )
+                .service(web::resource("/events").route(read().to(legacy::events)).default_service(get()))
+                .service(
+                    web::resource("/events/status").route(read().to(legacy::status)).default_service(get()),
+                )
+                .service(
+                    web::resource("/events/broadcast")
+                        .route(web::route().guard(Post()).to(legacy::broadcast))
                         .default_service(web::route().to(only("POST"))),
                 );
         }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::error::Problem;
 use super::{State, auth};
-use crate::backplane::PublishError;
+use crate::backplane::{PublishError, Published};
 use crate::config::BODY_PER_EVENT;
 use crate::hub::grant::Grant;
 use crate::hub::limits::TooMany;
@@ -40,39 +40,66 @@ pub(super) async fn publish(
     payload: Payload,
     state: Shared<State>,
 ) -> Result<HttpResponse, Problem> {
-    let began = Instant::now();
-    if state.is_draining() {
-        return Err(Problem::unavailable("the server is draining and accepts no events", RETRY_AFTER));
-    }
-    let grant = auth::publisher(&request, &state)?;
+    let admitted = Admitted::new(&request, &state)?;
     let format = Format::of(&request)?;
-    let body = read(payload, state.config.event_bytes_max.saturating_mul(BODY_PER_EVENT));
-    let timeout = state.config.request_timeout;
-    let body = tokio::time::timeout(timeout, body).await.map_err(|_| Problem::timeout(timeout))??;
-    let limit = state.config.event_bytes_max;
-    let (events, is_batch) = format.parse(&body, limit)?;
-    for topic in events.iter().flat_map(NewEvent::topics) {
-        if !grant.may_publish(topic) {
-            return Err(Problem::forbidden(format!("this token may not publish to the topic {topic}")));
-        }
-    }
-    rate_limit(&state, &grant, events.len())?;
-    let published = state.backplane.publish(events).await.map_err(|error| match error {
-        PublishError::Store(_) | PublishError::Busy | PublishError::KeysFull { .. } => {
-            Problem::unavailable(error.to_string(), RETRY_AFTER)
-        }
-        PublishError::Closed => {
-            Problem::unavailable("the server is draining and accepts no events", RETRY_AFTER)
-        }
-    })?;
-    state.metrics.published.fetch_add(published.accepted as u64, Ordering::Relaxed);
-    state.metrics.publish_latency.observe(began.elapsed(), 1);
+    let body = admitted.read(payload).await?;
+    let (events, is_batch) = format.parse(&body, state.config.event_bytes_max)?;
+    let published = admitted.publish(events).await?;
     let ids: Vec<String> = published.ids.iter().map(ToString::to_string).collect();
     Ok(match <[String; 1]>::try_from(ids) {
         Ok([id]) if !is_batch => HttpResponse::Ok().json(One { id, receivers: published.receivers }),
         Ok(ids) => HttpResponse::Ok().json(Many { ids: ids.into(), receivers: published.receivers }),
         Err(ids) => HttpResponse::Ok().json(Many { ids, receivers: published.receivers }),
     })
+}
+
+/// A publish whose caller may make it.
+pub(super) struct Admitted<'a> {
+    state: &'a State,
+    grant: Grant,
+    began: Instant,
+}
+
+impl<'a> Admitted<'a> {
+    /// Asks whether the server takes events, and whether this caller may bring some.
+    pub(super) fn new(request: &HttpRequest, state: &'a State) -> Result<Self, Problem> {
+        let began = Instant::now();
+        if state.is_draining() {
+            return Err(Problem::unavailable("the server is draining and accepts no events", RETRY_AFTER));
+        }
+        Ok(Self { state, grant: auth::publisher(request, state)?, began })
+    }
+
+    /// The whole body.
+    pub(super) async fn read(&self, payload: Payload) -> Result<String, Problem> {
+        let config = &self.state.config;
+        let body = read(payload, config.event_bytes_max.saturating_mul(BODY_PER_EVENT));
+        let timeout = config.request_timeout;
+        let body = tokio::time::timeout(timeout, body).await.map_err(|_| Problem::timeout(timeout))??;
+        String::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))
+    }
+
+    /// Publishes the events, if topics, rate and store allow it.
+    pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<Published, Problem> {
+        let Self { state, grant, began } = self;
+        for topic in events.iter().flat_map(NewEvent::topics) {
+            if !grant.may_publish(topic) {
+                return Err(Problem::forbidden(format!("this token may not publish to the topic {topic}")));
+            }
+        }
+        rate_limit(state, grant, events.len())?;
+        let published = state.backplane.publish(events).await.map_err(|error| match error {
+            PublishError::Store(_) | PublishError::Busy | PublishError::KeysFull { .. } => {
+                Problem::unavailable(error.to_string(), RETRY_AFTER)
+            }
+            PublishError::Closed => {
+                Problem::unavailable("the server is draining and accepts no events", RETRY_AFTER)
+            }
+        })?;
+        state.metrics.published.fetch_add(published.accepted as u64, Ordering::Relaxed);
+        state.metrics.publish_latency.observe(began.elapsed(), 1);
+        Ok(published)
+    }
 }
 
 fn rate_limit(state: &State, grant: &Grant, events: usize) -> Result<(), Problem> {
@@ -109,6 +136,12 @@ async fn read(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Problem
     Ok(body)
 }
 
+/// The content type as the client wrote it, and without parameters in lower case.
+pub(super) fn content_type(request: &HttpRequest) -> (&str, String) {
+    let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    (value, value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Json,
@@ -118,9 +151,7 @@ enum Format {
 
 impl Format {
     fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let value =
-            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let (value, essence) = content_type(request);
         match essence.as_str() {
             "application/json" => Ok(Self::Json),
             "application/x-ndjson" => Ok(Self::Lines),
@@ -133,8 +164,7 @@ impl Format {
     }
 
     /// The events, and whether the answer is that of a batch.
-    fn parse(self, body: &[u8], data_bytes_max: usize) -> Result<(Vec<NewEvent>, bool), Problem> {
-        let text = std::str::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))?;
+    fn parse(self, text: &str, data_bytes_max: usize) -> Result<(Vec<NewEvent>, bool), Problem> {
         let (events, is_batch) = match self {
             Self::Form => (vec![form(text)?], false),
             Self::Json if text.trim_start().starts_with('[') => {
@@ -155,15 +185,20 @@ impl Format {
             return Err(Problem::bad_request("the batch has no events"));
         }
         for (n, event) in events.iter().enumerate() {
-            let length = event.data().len();
-            if length > data_bytes_max {
-                let whose = if is_batch { format!("data of event {n}") } else { "data".to_owned() };
-                let detail = format!("{whose} has {length} bytes, more than the limit of {data_bytes_max}");
-                return Err(Problem::too_large(detail));
-            }
+            check_size(event, data_bytes_max, is_batch.then_some(n))?;
         }
         Ok((events, is_batch))
     }
+}
+
+/// Whether the data is within its limit. `place`: which event of a batch it is.
+pub(super) fn check_size(event: &NewEvent, bytes_max: usize, place: Option<usize>) -> Result<(), Problem> {
+    let length = event.data().len();
+    if length <= bytes_max {
+        return Ok(());
+    }
+    let whose = place.map_or_else(|| "data".to_owned(), |n| format!("data of event {n}"));
+    Err(Problem::too_large(format!("{whose} has {length} bytes, more than the limit of {bytes_max}")))
 }
 
 /// An event as publishers write it.
@@ -188,12 +223,17 @@ fn malformed(place: &str, error: &serde_json::Error) -> Problem {
     Problem::bad_request(format!("{place}{error}"))
 }
 
-fn json(text: &str, place: &str) -> Result<NewEvent, Problem> {
+/// One event as its publisher wrote it.
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str, place: &str) -> Result<T, Problem> {
     // serde would read an array as the fields in their order.
     if !text.trim_start().starts_with('{') {
         return Err(Problem::bad_request(format!("{place}an event must be a JSON object")));
     }
-    let written: Written<'_> = serde_json::from_str(text).map_err(|error| malformed(place, &error))?;
+    serde_json::from_str(text).map_err(|error| malformed(place, &error))
+}
+
+fn json(text: &str, place: &str) -> Result<NewEvent, Problem> {
+    let written: Written<'_> = object(text, place)?;
     let key = written.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = key.map_err(|why| Problem::bad_request(format!("{place}idempotency_key: {why}")))?;
     let topics = match written.topic {
@@ -250,7 +290,7 @@ mod tests {
 
     #[track_caller]
     fn check(format: Format, body: &str, expected: Result<usize, (u16, &str)>) {
-        let found = format.parse(body.as_bytes(), 20);
+        let found = format.parse(body, 20);
         let found =
             found.map(|(events, _)| events.len()).map_err(|p| (p.status_code().as_u16(), p.to_string()));
         assert_eq!(found, expected.map_err(|(status, text)| (status, text.to_owned())), "{body}");

@@ -28,14 +28,23 @@ const USER_AGENT_BYTES_MAX: usize = 160;
 
 /// The handler.
 pub(super) async fn subscribe(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
+    open(&request, &state, &[])
+}
+
+/// Opens a stream, or says why not. `types`: the event types of a stream whose query names none.
+pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Result<HttpResponse, Problem> {
     if state.is_draining() {
-        return draining(&request);
+        return draining(request);
     }
     let grant = auth::reader();
     if !accepts_event_stream(request.headers()) {
         return Err(Problem::not_acceptable());
     }
-    let asked = Asked::parse(request.query_string(), request.headers())?;
+    let mut asked = Asked::parse(request.query_string(), request.headers())?;
+    if asked.types.is_empty() {
+        let types = types.iter().map(|name| EventType::parse(name));
+        asked.types = types.collect::<Result<_, _>>().expect("our own names are types");
+    }
     let topics = grant
         .narrow(&asked.topics)
         .map_err(|filter| Problem::forbidden(format!("reading {filter} is not allowed")))?;
@@ -43,10 +52,10 @@ pub(super) async fn subscribe(request: HttpRequest, state: Data<State>) -> Resul
     if request.method() == Method::HEAD {
         return Ok(head_response());
     }
-    let address = peer::of(&request, &state.config.trusted_proxies);
-    connect_rate(&state, address)?;
-    let permit = state.limits.admit(address).map_err(|refusal| refused(&state, refusal))?;
-    let socket = detach::duplicate(&request)
+    let address = peer::of(request, &state.config.trusted_proxies);
+    connect_rate(state, address)?;
+    let permit = state.limits.admit(address).map_err(|refusal| refused(state, refusal))?;
+    let socket = detach::duplicate(request)
         .ok_or_else(|| Problem::internal("this connection is not a plain socket"))?
         .map_err(|error| Problem::internal(format!("the connection cannot be taken over: {error}")))?;
     let connection = ConnectionInfo {
@@ -54,7 +63,7 @@ pub(super) async fn subscribe(request: HttpRequest, state: Data<State>) -> Resul
         address,
         user_agent: user_agent(request.headers()),
         connected_at: SystemTime::now(),
-        request: request_line(&request).into(),
+        request: request_line(request).into(),
     };
     let chunked = request.version() != Version::HTTP_10;
     let stream = NewStream {
@@ -68,7 +77,7 @@ pub(super) async fn subscribe(request: HttpRequest, state: Data<State>) -> Resul
     };
     match state.fanout.attach(socket, stream) {
         Ok(()) => {}
-        Err(AttachError::Draining) => return draining(&request),
+        Err(AttachError::Draining) => return draining(request),
         Err(AttachError::Watch(error)) => {
             return Err(Problem::internal(format!("the connection cannot be watched: {error}")));
         }

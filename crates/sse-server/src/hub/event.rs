@@ -175,6 +175,7 @@ fn compact(json: &str) -> String {
 pub struct NewEvent {
     pub(super) topics: Box<[Topic]>,
     pub(super) event: Option<EventType>,
+    pub(super) audience: Option<EventType>,
     pub(super) data: Data,
     idempotency_key: Option<IdempotencyKey>,
 }
@@ -193,7 +194,7 @@ impl NewEvent {
             return Err(Invalid::NoTopic);
         }
         let event = event.filter(|event| event.as_str() != EventType::MESSAGE);
-        Ok(Self { topics: distinct.into(), event, data, idempotency_key: None })
+        Ok(Self { topics: distinct.into(), event, audience: None, data, idempotency_key: None })
     }
 
     /// The same event, published at most once under this key.
@@ -208,10 +209,22 @@ impl NewEvent {
         self.idempotency_key.as_ref()
     }
 
+    /// The same event, but only for streams whose type filter names `audience`; `None`: for all.
+    #[must_use]
+    pub fn only_for(self, audience: Option<EventType>) -> Self {
+        Self { audience, ..self }
+    }
+
     /// The topics, as published.
     #[must_use]
     pub fn topics(&self) -> &[Topic] {
         &self.topics
+    }
+
+    /// The type that a stream's filter must name for the stream to get it.
+    #[must_use]
+    pub fn audience(&self) -> Option<&EventType> {
+        self.audience.as_ref()
     }
 
     /// What it carries.

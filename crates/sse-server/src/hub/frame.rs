@@ -10,13 +10,14 @@ use super::{Data, EventId, EventType, Interest, NewEvent, Topic};
 const ID_ROOM: usize = "id: ".len() + EventId::TEXT_MAX + "\n".len();
 
 /// What a frame costs beside its bytes: itself, its slot in the ring, its topics' handles.
-const OVERHEAD: usize = 240;
+const OVERHEAD: usize = 256;
 
 /// An event encoded, but without id: made before the order is locked.
 #[derive(Debug)]
 pub struct Draft {
     topics: Box<[Topic]>,
     event: Option<EventType>,
+    audience: Option<EventType>,
     data: Kept,
     wire: Box<[u8]>,
     accepted: Instant,
@@ -29,6 +30,7 @@ pub struct Frame {
     accepted: Instant,
     topics: Box<[Topic]>,
     event: Option<EventType>,
+    audience: Option<EventType>,
     data: Kept,
     /// `ID_ROOM` bytes that end with the `id:` line, then the rest of the event.
     wire: Box<[u8]>,
@@ -49,7 +51,7 @@ impl Draft {
     /// Encodes everything but the id. `accepted`: when the event came, for measuring.
     #[must_use]
     pub fn new(event: NewEvent, accepted: Instant) -> Self {
-        let NewEvent { topics, event, data, .. } = event;
+        let NewEvent { topics, event, audience, data, .. } = event;
         let name = event.as_ref().map_or("", EventType::as_str);
         let mut wire = Vec::with_capacity(ID_ROOM + name.len() + data.len() + 32);
         wire.resize(ID_ROOM, 0);
@@ -65,17 +67,17 @@ impl Draft {
             Data::Text(text) => Kept::OnWire { json: false, at: at(&text) },
             Data::Json(json) => Kept::OnWire { json: true, at: at(&json) },
         };
-        Self { topics, event, data, wire: wire.into(), accepted }
+        Self { topics, event, audience, data, wire: wire.into(), accepted }
     }
 
     /// Puts the id in front.
     #[must_use]
     pub fn seal(self, id: EventId) -> Frame {
-        let Self { topics, event, data, mut wire, accepted } = self;
+        let Self { topics, event, audience, data, mut wire, accepted } = self;
         let line = id_line(id);
         let start = ID_ROOM - line.len();
         wire[start..ID_ROOM].copy_from_slice(&line);
-        Frame { id, accepted, topics, event, data, wire, start, envelope: OnceLock::new() }
+        Frame { id, accepted, topics, event, audience, data, wire, start, envelope: OnceLock::new() }
     }
 }
 
@@ -104,6 +106,12 @@ impl Frame {
         self.event.as_ref()
     }
 
+    /// The type that a stream's filter must name for the stream to get it; `None`: any stream may.
+    #[must_use]
+    pub fn audience(&self) -> Option<&EventType> {
+        self.audience.as_ref()
+    }
+
     /// The data as published, and whether it is JSON.
     #[must_use]
     pub fn data(&self) -> (&str, bool) {
@@ -122,7 +130,8 @@ impl Frame {
     pub fn cost(&self) -> usize {
         let lines = if let Kept::Lines(text) = &self.data { text.len() } else { 0 };
         let topics: usize = self.topics.iter().map(|topic| topic.as_str().len()).sum();
-        OVERHEAD + self.wire.len() + lines + topics
+        let audience = self.audience.as_ref().map_or(0, |audience| audience.as_str().len());
+        OVERHEAD + self.wire.len() + lines + topics + audience
     }
 
     /// The event on the wire, blank line included.

@@ -277,7 +277,7 @@ impl State {
         for topic in frame.topics() {
             self.index.groups(topic, |group| {
                 let group = &mut groups[group as usize];
-                if group.counted != counted && group.interest.types().reads(frame.event()) {
+                if group.counted != counted && group.interest.admits(frame) {
                     group.counted = counted;
                     receivers += u64::from(group.streams);
                 }

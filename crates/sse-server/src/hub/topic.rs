@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{EventType, Invalid};
+use super::{EventType, Frame, Invalid};
 
 /// The name that events are published under.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,6 +144,12 @@ impl TypeFilter {
         let name = event.map_or(EventType::MESSAGE, EventType::as_str);
         self.0.is_empty() || self.0.iter().any(|wanted| wanted.as_str() == name)
     }
+
+    /// Whether this type is among those named; a filter for all names none.
+    #[must_use]
+    pub fn names(&self, event: &EventType) -> bool {
+        self.0.contains(event)
+    }
 }
 
 /// What one stream wants. Equal and hashed by meaning: streams with equal interests get the same bytes.
@@ -177,10 +183,16 @@ impl Interest {
         }
     }
 
-    /// Whether an event with these topics and this type is wanted.
+    /// Whether this event is wanted: by its topics, its type and its audience.
     #[must_use]
-    pub fn reads(&self, topics: &[Topic], event: Option<&EventType>) -> bool {
-        self.types.reads(event) && topics.iter().any(|topic| self.reads_topic(topic))
+    pub fn reads(&self, frame: &Frame) -> bool {
+        self.admits(frame) && frame.topics().iter().any(|topic| self.reads_topic(topic))
+    }
+
+    /// The same for an event with a topic that is known to be read.
+    #[must_use]
+    pub fn admits(&self, frame: &Frame) -> bool {
+        self.types.reads(frame.event()) && frame.audience().is_none_or(|audience| self.types.names(audience))
     }
 
     /// Whether one of the filters reads this topic.
@@ -239,6 +251,8 @@ impl Hash for Interest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{Data, Draft, EventId, NewEvent};
+    use std::time::Instant;
 
     fn filter(text: &str) -> TopicFilter {
         TopicFilter::parse(text).unwrap()
@@ -251,6 +265,13 @@ mod tests {
     fn interest(topics: &[&str], types: &[&str]) -> Interest {
         let types = types.iter().map(|event| EventType::parse(event).unwrap()).collect();
         Interest::new(topics.iter().map(|text| filter(text)).collect(), types, false)
+    }
+
+    fn frame(topics: &[&str], event: Option<&str>, audience: Option<&str>) -> Frame {
+        let kind = |text: Option<&str>| text.map(|text| EventType::parse(text).unwrap());
+        let topics = topics.iter().map(|text| topic(text)).collect();
+        let event = NewEvent::new(topics, kind(event), Data::Text(String::new())).unwrap();
+        Draft::new(event.only_for(kind(audience)), Instant::now()).seal(EventId::ZERO)
     }
 
     #[test]
@@ -281,13 +302,13 @@ mod tests {
         let private = topic("session:abc");
         for wide in ["*", "s*", "session:*", "session:a*", "session:abc*"] {
             assert!(!filter(wide).reads(&private), "{wide}");
-            assert!(!interest(&[wide], &[]).reads(std::slice::from_ref(&private), None), "{wide}");
+            assert!(!interest(&[wide], &[]).reads(&frame(&["session:abc"], None, None)), "{wide}");
         }
         assert!(filter("session:abc").reads(&private));
         assert!(filter("*").names(&private), "but it can be published to");
         assert!(filter("*").reads(&topic("sessions")));
-        let both = [private, topic("open")];
-        assert!(interest(&["*"], &[]).reads(&both, None), "an event that is public too is read as that");
+        let both = frame(&["session:abc", "open"], None, None);
+        assert!(interest(&["*"], &[]).reads(&both), "an event that is public too is read as that");
     }
 
     #[test]
@@ -308,17 +329,36 @@ mod tests {
 
     #[test]
     fn type_filter_knows_untyped_events_as_message() {
-        let progress = EventType::parse("progress").unwrap();
         let cases = [
             (&[][..], None, true),
-            (&[], Some(&progress), true),
+            (&[], Some("progress"), true),
             (&["message"], None, true),
-            (&["message"], Some(&progress), false),
+            (&["message"], Some("progress"), false),
             (&["progress"], None, false),
-            (&["other", "progress"], Some(&progress), true),
+            (&["other", "progress"], Some("progress"), true),
         ];
         for (types, event, reads) in cases {
-            assert_eq!(interest(&["*"], types).reads(&[topic("a")], event), reads, "{types:?} {event:?}");
+            let frame = frame(&["a"], event, None);
+            assert_eq!(interest(&["*"], types).reads(&frame), reads, "{types:?} {event:?}");
+        }
+    }
+
+    #[test]
+    fn audience_is_whoever_names_its_type_and_wants_the_event_too() {
+        let cases = [
+            (&[][..], Some("progress"), "progress", false),
+            (&["progress"], Some("progress"), "progress", true),
+            (&["progress"], Some("progress"), "other", false),
+            (&["other"], Some("progress"), "other", false),
+            (&["other", "progress"], Some("progress"), "other", true),
+            (&["message"], None, "message", true),
+            (&[], None, "message", false),
+        ];
+        for (types, event, audience, reads) in cases {
+            let (mine, frame) = (interest(&["a"], types), frame(&["a"], event, Some(audience)));
+            assert_eq!(mine.reads(&frame), reads, "{types:?} {event:?} {audience}");
+            assert_eq!(mine.admits(&frame), reads, "{types:?} {event:?} {audience}");
+            assert!(!interest(&["b"], types).reads(&frame), "another topic");
         }
     }
 

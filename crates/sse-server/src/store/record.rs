@@ -15,6 +15,7 @@ struct Rest<'a> {
     #[serde(borrow)]
     topics: Vec<&'a str>,
     event: Option<&'a str>,
+    audience: Option<&'a str>,
     is_json: bool,
     data: &'a str,
 }
@@ -29,6 +30,7 @@ pub(super) fn encode(number: Ordinal, frame: &Frame) -> Vec<u8> {
     let rest = Rest {
         topics: frame.topics().iter().map(Topic::as_str).collect(),
         event: frame.event().map(EventType::as_str),
+        audience: frame.audience().map(EventType::as_str),
         is_json,
         data,
     };
@@ -59,11 +61,12 @@ pub(super) fn decode(number: Ordinal, record: &[u8], now: Instant) -> Result<Fra
     let id = outline(number, record)?.id;
     let rest: Rest<'_> = postcard::from_bytes(&record[HEAD..]).map_err(|_| Damaged)?;
     let topics = rest.topics.iter().map(|topic| Topic::parse(topic)).collect::<Result<_, _>>();
-    let event = rest.event.map(EventType::parse).transpose();
+    let kind = |text: Option<&str>| text.map(EventType::parse).transpose().map_err(|_| Damaged);
+    let (event, audience) = (kind(rest.event)?, kind(rest.audience)?);
     let data = rest.data.to_owned();
     let data = if rest.is_json { Data::Json(data) } else { Data::Text(data) };
-    let event = NewEvent::new(topics.map_err(|_| Damaged)?, event.map_err(|_| Damaged)?, data);
-    Ok(Draft::new(event.map_err(|_| Damaged)?, now).seal(id))
+    let event = NewEvent::new(topics.map_err(|_| Damaged)?, event, data).map_err(|_| Damaged)?;
+    Ok(Draft::new(event.only_for(audience), now).seal(id))
 }
 
 /// A record in another's place is damaged too.
@@ -79,10 +82,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn frame(topics: &[String], event: Option<&str>, data: Data, id: EventId) -> Frame {
+    fn frame(topics: &[String], types: [Option<&str>; 2], data: Data, id: EventId) -> Frame {
         let topics = topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect();
-        let event = event.map(|event| EventType::parse(event).unwrap());
-        Draft::new(NewEvent::new(topics, event, data).unwrap(), Instant::now()).seal(id)
+        let [event, audience] = types.map(|text| text.map(|text| EventType::parse(text).unwrap()));
+        let event = NewEvent::new(topics, event, data).unwrap().only_for(audience);
+        Draft::new(event, Instant::now()).seal(id)
     }
 
     proptest! {
@@ -90,24 +94,26 @@ mod tests {
         fn event_comes_back_from_the_store_as_it_was(
             topics in prop::collection::vec("[a-z:]{1,9}", 1..4),
             event in prop::option::of("[a-zé ]{1,64}"),
+            audience in prop::option::of("[a-z]{1,64}"),
             text in "(.|[\r\n]){0,40}",
             is_json in any::<bool>(),
             (ms, seq, number) in any::<(u64, u64, u64)>(),
         ) {
             let data = if is_json { Data::Json(format!("[{}]", text.len())) } else { Data::Text(text) };
-            let frame = frame(&topics, event.as_deref(), data, EventId { ms, seq });
+            let frame = frame(&topics, [event.as_deref(), audience.as_deref()], data, EventId { ms, seq });
             let record = encode(number, &frame);
             let back = decode(number, &record, Instant::now()).unwrap();
             prop_assert_eq!(back.wire(), frame.wire());
             prop_assert_eq!((back.id(), back.topics(), back.event()), (frame.id(), frame.topics(), frame.event()));
             prop_assert_eq!((back.data(), back.cost()), (frame.data(), frame.cost()));
+            prop_assert_eq!(back.audience(), frame.audience());
             let outline = outline(number, &record).unwrap();
             prop_assert_eq!((outline.id, outline.cost), (frame.id(), frame.cost()));
         }
 
         #[test]
         fn damage_is_found_wherever_it_is(at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>()) {
-            let frame = frame(&["t".to_owned()], None, Data::Text("hello".into()), EventId { ms: 1, seq: 2 });
+            let frame = frame(&["t".to_owned()], [None, None], Data::Text("hello".into()), EventId { ms: 1, seq: 2 });
             let mut record = encode(7, &frame);
             let at = at.index(record.len());
             if cut {

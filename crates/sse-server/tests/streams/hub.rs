@@ -71,6 +71,13 @@ impl Running {
         Reader::new(Socket::Unix(ours), ends, chunked)
     }
 
+    /// The same under a name that the test knows.
+    pub(crate) fn open_as(&self, id: ConnectionId, topics: &str, after: After, chunked: bool) -> Reader {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let ends = self.attach_as(id, theirs.into(), interest(topics, &[], false), after, chunked).unwrap();
+        Reader::new(Socket::Unix(ours), ends, chunked)
+    }
+
     pub(crate) fn open_tcp(&self, topics: &str, after: After) -> Reader {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -86,10 +93,21 @@ impl Running {
         after: After,
         chunked: bool,
     ) -> Result<Receiver<StreamEnd>, AttachError> {
+        self.attach_as(ConnectionId::random().unwrap(), socket, interest, after, chunked)
+    }
+
+    pub(crate) fn attach_as(
+        &self,
+        id: ConnectionId,
+        socket: OwnedFd,
+        interest: Interest,
+        after: After,
+        chunked: bool,
+    ) -> Result<Receiver<StreamEnd>, AttachError> {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (on_end, ends) = channel();
         let connection = ConnectionInfo {
-            id: ConnectionId::random().unwrap(),
+            id,
             address,
             user_agent: None,
             connected_at: SystemTime::now(),

@@ -8,5 +8,6 @@ mod drain;
 mod heartbeat;
 mod hub;
 mod opening;
+mod operator;
 mod restart;
 mod slow;

@@ -1,6 +1,6 @@
 //! How a stream begins.
 
-use sse_server::hub::{After, EventId};
+use sse_server::hub::{After, EventId, EventType};
 
 use crate::hub::{HEAD, event, interest, start};
 
@@ -86,5 +86,33 @@ fn reset_follows_the_greeting_when_the_past_is_not_whole() {
     hub.publish(vec![event("t", "", "live")]);
     for (after, mut reader) in readers {
         assert_eq!(reader.data(), "live", "{after:?}");
+    }
+}
+
+/// One rule for the count of receivers, for live streams and for replays.
+#[test]
+fn event_for_an_audience_reaches_only_streams_that_name_it_live_and_in_replay() {
+    let hub = start(|_, _| {});
+    let types: [(&[&str], &[&str]); 4] = [
+        (&[], &["all", "end"]),
+        (&["progress", "end"], &["all", "end"]),
+        (&["progress", "vip", "end"], &["all", "vip only", "end"]),
+        (&["vip", "end"], &["end"]),
+    ];
+    let open =
+        |after| types.map(|(types, data)| (hub.open_with(interest("t", types, false), after, true), data));
+    let mut live = open(After::Live);
+    let vip = EventType::parse("vip").unwrap();
+    let published = hub.publish(vec![
+        event("t", "progress", "all"),
+        event("t", "progress", "vip only").only_for(Some(vip)),
+        event("t", "end", "end"),
+    ]);
+    assert_eq!(published.receivers, 3 + 1 + 4);
+    for (reader, expected) in live.iter_mut().chain(&mut open(After::Earliest)) {
+        reader.greeting();
+        for data in *expected {
+            assert_eq!(reader.data(), *data, "{expected:?}");
+        }
     }
 }

@@ -1,0 +1,9 @@
+//! The paths beside `/sse` and `/sse/publish`, answered by the real binary: whole answers, real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod behind_nginx;
+mod connections;
+mod events;
+mod idle;
+mod server;
