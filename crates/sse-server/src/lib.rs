@@ -7,12 +7,14 @@
 //! - [`metrics`], [`system`], [`access_log`]: what is counted, measured and noted.
 //! - [`http`]: requests and answers.
 //! - [`config`], [`token`], [`listener`]: what the server is started with.
+//! - [`connections`]: what an ending server waits for.
 //! - [`server`]: the wiring; it runs and drains.
 //! - [`nginx`]: the configuration of the nginx in front, rendered from a template.
 
 pub mod access_log;
 pub mod backplane;
 pub mod config;
+pub mod connections;
 pub mod fanout;
 pub mod http;
 pub mod hub;

@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use crate::access_log::AccessLog;
 use crate::backplane::{self, Backplane};
 use crate::config::{Config, HistoryKind};
+use crate::connections::Connections;
 use crate::fanout::{self, Fanout, detach};
 use crate::http::{
     CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, on_stream_end,
@@ -32,6 +33,9 @@ const WORKERS_MAX: usize = 4;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long requests that were read may take once the server ends.
 const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
+/// How long an ending server waits for those who keep connections to close them, or to use them once more. Above
+/// the time for which nginx keeps one that it does not use.
+const QUIET_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a drain waits for clients that do not take their goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How often what is too old is let go while nothing is published.
@@ -44,15 +48,19 @@ macro_rules! http_server {
     ($state:expr, $scope:expr) => {{
         let (state, scope) = (Data::clone($state), $scope);
         let timeout = state.config.request_timeout;
-        let connections = match state.config.connections_max {
+        let connections = state.connections.clone();
+        let connections_max = match state.config.connections_max {
             0 => 1_000_000,
             max => max + CONNECTIONS_SPARE,
         };
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS_MAX));
         HttpServer::new(move || application!(state, scope))
-            .on_connect(detach::on_connect)
+            .on_connect(move |connection, data| {
+                detach::on_connect(connection, data);
+                data.insert(connections.connected());
+            })
             .workers(workers)
-            .max_connections(connections)
+            .max_connections(connections_max)
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(timeout)
             .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
@@ -136,7 +144,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             }
         }
     }
-    // Nothing more is accepted from here on; who comes to a handed-over listener waits in its backlog.
+    // Nothing more is accepted from here on; who comes to a handed-over listener waits in its backlog. Whoever has
+    // a connection is served, and told that it ends with the answer: a connection closed without a word may have
+    // swallowed a request, and a publish that nobody may send twice.
+    handle.pause().await;
+    state.connections.end();
+    let _ = tokio::time::timeout(QUIET_TIMEOUT, state.connections.none()).await;
     state.draining.store(true, Ordering::SeqCst);
     let stopped = handle.stop(true);
     state.fanout.drain().await;
@@ -199,6 +212,7 @@ fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow
         sampler: Sampler::default(),
         started: Instant::now(),
         draining: AtomicBool::new(false),
+        connections: Connections::default(),
     }))
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod connections;
+mod ending;
 mod error;
 mod health;
 mod legacy;
@@ -25,6 +26,7 @@ pub use self::log::on_stream_end;
 use crate::access_log::AccessLog;
 use crate::backplane::Backplane;
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::fanout::{Fanout, StreamEnd};
 use crate::hub::limits::{ConnectionLimits, RateTable};
 use crate::metrics::Metrics;
@@ -64,6 +66,8 @@ pub struct State {
     pub started: Instant,
     /// Whether streams are being ended.
     pub draining: AtomicBool,
+    /// The connections of the listeners.
+    pub connections: Connections,
 }
 
 impl State {
@@ -133,10 +137,12 @@ macro_rules! application {
         actix_web::App::new()
             .app_data(actix_web::web::Data::clone(&$state))
             .wrap($crate::http::no_panic())
+            .wrap(actix_web::middleware::from_fn($crate::http::announce_end))
             .wrap(actix_web::middleware::from_fn($crate::http::write_access_log))
             .configure($crate::http::routes($scope))
     };
 }
+pub(crate) use self::ending::announce_end;
 pub(crate) use self::log::write_access_log;
 pub(crate) use application;
 
