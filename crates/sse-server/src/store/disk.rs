@@ -248,6 +248,11 @@ impl Writer {
     }
 
     fn reserve(&mut self, shared: &Shared, mark: EventId) -> Result<(), Arc<StoreError>> {
+        // Of two that were asked for at one time the lower may come last.
+        if mark <= shared.mark.get() {
+            return Ok(());
+        }
+        // The file is never above the database, or the next start would take it for the mark of another run.
         self.work(shared, |_, engine| engine.set_mark(mark))?;
         shared.mark.raise(mark).map_err(Arc::new)
     }

@@ -296,3 +296,15 @@ fn run_with_a_history_in_memory_ends_the_history_on_disk() {
     let (_, recovered) = open(data.path());
     assert_eq!((ms(&recovered), recovered.floor, recovered.first), (vec![41], id(40), 2));
 }
+
+#[test]
+fn lower_mark_that_comes_late_is_not_taken_for_another_run() {
+    let data = TempDir::new().unwrap();
+    let (store, _) = open(data.path());
+    for ms in [100, 99] {
+        store.reserve(EventId { ms, seq: 0 }).unwrap();
+    }
+    commit(&store, &[1], None).unwrap();
+    drop(store);
+    assert_eq!(ms(&open(data.path()).1), [1]);
+}
