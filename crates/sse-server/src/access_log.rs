@@ -12,6 +12,10 @@ use std::time::Duration;
 /// Lines that wait for a slow reader; one more is dropped and counted.
 const LINES_MAX: usize = 8192;
 
+/// How long lines are gathered before they are written: a thread woken for each would cost a busy server more than
+/// the requests themselves.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// One request, done.
 #[derive(Debug)]
 pub struct Line<'a> {
@@ -51,7 +55,7 @@ impl AccessLog {
         let counted = Arc::clone(&lost);
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             while let Ok(mut text) = taken.recv() {
-                // What came meanwhile goes out together.
+                thread::park_timeout(GATHER);
                 while text.len() < 64 << 10
                     && let Ok(more) = taken.try_recv()
                 {
