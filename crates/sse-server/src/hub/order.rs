@@ -265,8 +265,8 @@ impl Hub {
         let mut state = self.0.lock();
         state.trim(now_ms);
         let history = &state.history;
-        let (events, oldest) = (history.events(), history.oldest());
-        Stats { events, bytes: history.bytes(), oldest, newest: oldest.map(|_| history.newest()) }
+        let (oldest, newest) = (history.oldest(), history.newest_kept());
+        Stats { events: history.events(), bytes: history.bytes(), oldest, newest }
     }
 }
 
