@@ -10,6 +10,7 @@
 //! - [`connections`]: what an ending server waits for.
 //! - [`server`]: the wiring; it runs and drains.
 //! - [`nginx`]: the configuration of the nginx in front, rendered from a template.
+//! - `model`, in tests alone: the hub against a simple model of what each client must see.
 
 pub mod access_log;
 pub mod backplane;
@@ -20,6 +21,8 @@ pub mod http;
 pub mod hub;
 pub mod listener;
 pub mod metrics;
+#[cfg(test)]
+mod model;
 pub mod nginx;
 pub mod server;
 pub mod store;

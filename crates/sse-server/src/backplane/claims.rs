@@ -36,9 +36,11 @@ impl Claims {
         Self { shared: Arc::new(Shared { keys, ended, began }), window_ms }
     }
 
-    /// Keys used before this time, in milliseconds since 1970, are not in force any more.
-    pub(super) fn cutoff_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.window_ms)
+    /// Tells, from the time now, before which time a key was used that is not in force any more; both in
+    /// milliseconds since 1970.
+    pub(super) fn cutoff(&self) -> impl Fn(u64) -> u64 + Send + use<> {
+        let window_ms = self.window_ms;
+        move |now_ms| now_ms.saturating_sub(window_ms)
     }
 
     /// Claims the keys of a batch; waits while another publish holds one of them.

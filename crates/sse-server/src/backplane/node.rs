@@ -145,7 +145,8 @@ impl Node {
             drafts.into_iter().zip(&ids).map(|(draft, id)| Arc::new(draft.seal(*id))).collect();
         let commit = Commit { frames: Arc::clone(&frames), keys: claimed.uses(&ids, now_ms) };
         let (hub, failure, store) = (self.hub.clone(), self.failure.clone(), Arc::clone(&self.store));
-        let (discards, keys_before_ms) = (Arc::clone(&self.discards), self.claims.cutoff_ms(now_ms));
+        let (discards, clock, cutoff) =
+            (Arc::clone(&self.discards), Arc::clone(&self.clock), self.claims.cutoff());
         let done = move |result: Result<(), Arc<StoreError>>| {
             failure.note(&result, &runtime);
             let result = result.map(|()| {
@@ -153,6 +154,8 @@ impl Node {
                 let ids: Vec<EventId> = frames.iter().map(|frame| frame.id()).collect();
                 claimed.settle(&ids);
                 if let Some(events_before) = discards.due(appended.released, false) {
+                    // The clock may have been put back meanwhile, and younger keys have earlier times.
+                    let keys_before_ms = cutoff(clock());
                     store.discard(Discard { events_before, keys_before_ms });
                 }
                 appended.receivers
@@ -219,7 +222,7 @@ impl Node {
     pub(super) fn tend(&self) {
         let now_ms = (self.clock)();
         if let Some(events_before) = self.discards.due(self.hub.trim(now_ms), true) {
-            let keys_before_ms = self.claims.cutoff_ms(now_ms);
+            let keys_before_ms = self.claims.cutoff()(now_ms);
             self.store.discard(Discard { events_before, keys_before_ms });
         }
     }
@@ -411,7 +414,7 @@ mod tests {
         while backplane.store_failure().is_some() {
             tokio::task::yield_now().await;
         }
-        let publish = start(&backplane, event("2"));
+        let publish = start(&backplane, vec![event("2")]);
         let (_, done) = next(&store).await;
         store.fail.store(true, Ordering::Relaxed);
         done(Err(Arc::new(broken())));
@@ -422,10 +425,10 @@ mod tests {
 
     fn start(
         backplane: &Backplane,
-        event: NewEvent,
+        batch: Vec<NewEvent>,
     ) -> tokio::task::JoinHandle<Result<Published, PublishError>> {
         let backplane = backplane.clone();
-        tokio::spawn(async move { backplane.publish(vec![event]).await })
+        tokio::spawn(async move { backplane.publish(batch).await })
     }
 
     /// What the store is asked to commit next.
@@ -445,7 +448,8 @@ mod tests {
     #[tokio::test]
     async fn twins_are_one_event_and_wait_for_each_other() {
         let (store, backplane) = held();
-        let (first, twin) = (start(&backplane, keyed("1", "k")), start(&backplane, keyed("1", "k")));
+        let (first, twin) =
+            (start(&backplane, vec![keyed("1", "k")]), start(&backplane, vec![keyed("1", "k")]));
         let (commit, done) = next(&store).await;
         assert_eq!(commit.keys.len(), 1);
         for _ in 0..100 {
@@ -471,7 +475,8 @@ mod tests {
     #[tokio::test]
     async fn twin_of_one_that_failed_is_tried_itself() {
         let (store, backplane) = held();
-        let (first, twin) = (start(&backplane, keyed("1", "k")), start(&backplane, keyed("1", "k")));
+        let (first, twin) =
+            (start(&backplane, vec![keyed("1", "k")]), start(&backplane, vec![keyed("1", "k")]));
         let (_, done) = next(&store).await;
         done(Err(Arc::new(broken())));
         let (_, done) = next(&store).await;
@@ -491,7 +496,7 @@ mod tests {
         let now = Arc::new(move || tick.load(Ordering::Relaxed));
         let backplane = Backplane::with(Arc::clone(&store) as Arc<dyn Store>, &config, now).unwrap();
         for n in 0..36 {
-            let publish = start(&backplane, event("x"));
+            let publish = start(&backplane, vec![event("x")]);
             next(&store).await.1(Ok(()));
             publish.await.unwrap().unwrap();
             let told: Vec<u64> = store.discards.lock().iter().map(|what| what.events_before).collect();
@@ -500,6 +505,30 @@ mod tests {
         clock.store(u64::from(u32::MAX), Ordering::Relaxed);
         backplane.tend();
         assert_eq!(store.discards.lock().last().unwrap().events_before, 36);
+    }
+
+    #[tokio::test]
+    async fn key_in_force_stays_in_the_store_when_the_clock_is_put_back() {
+        let store = Arc::new(Held::default());
+        let mut config = Config::default();
+        config.hub.history.events_max = 1;
+        let clock = Arc::new(AtomicU64::new(1_000_000));
+        let tick = Arc::clone(&clock);
+        let now = Arc::new(move || tick.load(Ordering::Relaxed));
+        let backplane = Backplane::with(Arc::clone(&store) as Arc<dyn Store>, &config, now).unwrap();
+        let first = start(&backplane, vec![event("1"), event("2")]);
+        let (_, done) = next(&store).await;
+        clock.store(400_000, Ordering::Relaxed);
+        let second = start(&backplane, vec![keyed("3", "k")]);
+        let (commit, accept) = next(&store).await;
+        done(Ok(()));
+        accept(Ok(()));
+        first.await.unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        let told = store.discards.lock();
+        assert_eq!(commit.keys[0].at_ms, 400_000);
+        assert!(told.iter().all(|what| what.keys_before_ms == 100_000), "{told:?}");
+        assert_eq!(told.len(), 2);
     }
 
     #[tokio::test]

@@ -300,6 +300,12 @@ impl History {
         self.entry(self.kept).map(|entry| entry.id)
     }
 
+    /// The newest event kept; [`History::newest`] may be an id above it that no event has.
+    #[must_use]
+    pub fn newest_kept(&self) -> Option<EventId> {
+        self.index.back().filter(|_| self.kept < self.next()).map(|entry| entry.id)
+    }
+
     /// Events kept.
     #[must_use]
     pub fn events(&self) -> usize {
@@ -385,6 +391,7 @@ mod tests {
             assert_eq!((history.events(), history.bytes()), (kept, kept * cost), "{config:?}");
             let oldest = (kept > 0).then(|| id(11 - kept as u64));
             assert_eq!((history.oldest(), history.newest()), (oldest, id(10)), "{config:?}");
+            assert_eq!(history.newest_kept(), oldest.map(|_| id(10)), "{config:?}");
         }
     }
 
@@ -456,6 +463,7 @@ mod tests {
         let frames = vec![frame(id(5), 1), frame(id(6), 1)];
         let history = History::new(HistoryConfig::default(), recovered(9, 4, 0, &[5, 6], frames));
         assert_eq!((history.newest(), history.oldest(), history.events()), (id(9), Some(id(5)), 2));
+        assert_eq!(history.newest_kept(), Some(id(6)));
         assert_eq!(history.start(After::Id(id(5))).next, 1);
         assert_eq!(history.start(After::Id(id(8))), Start { position: id(8), next: 2, reset: None });
         assert_eq!(history.start(After::Id(id(3))).reset.unwrap().reason, ResetReason::HistoryTruncated);

@@ -91,7 +91,10 @@ impl Keys {
     /// Takes over what an earlier run left: it used each key `age_ms` ago, oldest first.
     pub fn recover(&mut self, key: IdempotencyKey, id: EventId, age_ms: u64, now_ms: u64) {
         if age_ms < self.window_ms {
-            self.states.insert(key.clone(), State::Known(id));
+            if self.states.insert(key.clone(), State::Known(id)).is_some() {
+                // Used again, its window being over, and the clock put back: the earlier use counts no more.
+                self.forget.retain(|(_, earlier)| *earlier != key);
+            }
             self.forget.push_back((now_ms + self.window_ms - age_ms, key));
         }
     }
@@ -236,5 +239,14 @@ mod tests {
         assert_eq!(keys.len(), 2);
         claim(&mut keys, 1009, &["a", "b"], Ok(&[Claim::Known(id(1)); 2]));
         claim(&mut keys, 1010, &["a", "b"], Ok(&[Claim::New, Claim::Known(id(1))]));
+    }
+
+    #[test]
+    fn key_that_an_earlier_run_used_twice_stays_for_the_window_of_its_last_use() {
+        let mut keys = Keys::new(100, 0);
+        keys.recover(key("a").unwrap(), id(1), 90, 1000);
+        keys.recover(key("a").unwrap(), id(2), 20, 1000);
+        claim(&mut keys, 1079, &["a"], Ok(&[Claim::Known(id(2))]));
+        claim(&mut keys, 1080, &["a"], Ok(&[Claim::New]));
     }
 }

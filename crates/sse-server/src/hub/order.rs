@@ -265,8 +265,8 @@ impl Hub {
         let mut state = self.0.lock();
         state.trim(now_ms);
         let history = &state.history;
-        let (events, oldest) = (history.events(), history.oldest());
-        Stats { events, bytes: history.bytes(), oldest, newest: oldest.map(|_| history.newest()) }
+        let (oldest, newest) = (history.oldest(), history.newest_kept());
+        Stats { events: history.events(), bytes: history.bytes(), oldest, newest }
     }
 }
 
@@ -318,8 +318,9 @@ impl State {
 
     fn trim(&mut self, now_ms: u64) {
         let next = self.history.next();
-        let arriving = self.readers.iter().map(|reader| reader.arriving_from).min();
-        let arriving = arriving.filter(|from| next.saturating_sub(*from) < self.config.backlog_events_max);
+        let arriving = self.readers.iter().map(|reader| reader.arriving_from);
+        let arriving =
+            arriving.filter(|from| next.saturating_sub(*from) < self.config.backlog_events_max).min();
         let taken = self.behind();
         let held = taken.min(arriving.unwrap_or(Ordinal::MAX));
         self.history.trim(now_ms, held, taken);
@@ -450,6 +451,25 @@ mod tests {
         take(&hub, reader);
         hub.append(&frames(31..=31, &["a"]), 0);
         assert_eq!(hub.replay(start.next, taken.next, PORTION, &mut out), Err(Unread::Gone));
+    }
+
+    #[test]
+    fn what_newcomers_need_is_held_whatever_those_of_another_reader_need() {
+        let config = HistoryConfig { events_max: 1, ..HistoryConfig::default() };
+        let config = HubConfig { history: config, backlog_events_max: 5, ..HubConfig::default() };
+        let hub = Hub::new(config, Recovered::default());
+        let readers = [hub.reader(Arc::new(Bell::default())), hub.reader(Arc::new(Bell::default()))];
+        hub.subscribe(readers[0], interest(&["a"], &[]), After::Live, 0);
+        hub.append(&frames(1..=4, &["a"]), 0);
+        let start = hub.subscribe(readers[1], interest(&["a"], &[]), After::Live, 0).start;
+        hub.append(&frames(5..=6, &["a"]), 0);
+        for reader in readers {
+            take(&hub, reader);
+        }
+        hub.append(&frames(7..=7, &["a"]), 0);
+        let mut out = Vec::new();
+        assert_eq!(hub.replay(0, 7, PORTION, &mut out), Err(Unread::Gone), "too far behind to be held for");
+        assert_eq!(hub.replay(start.next, 7, PORTION, &mut out), Ok(7));
     }
 
     #[test]
