@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::mailbox::Mailbox;
 use super::roster::Handle;
@@ -14,6 +15,10 @@ use crate::store::ReadError;
 
 /// Events looked at for one stream before others come; what it does not want is passed over.
 const SCAN_MAX: u64 = 4096;
+
+/// How often, and how long, a store that fails is asked again: streams outlive its failure.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const RETRIES_MAX: u32 = 300;
 
 /// What a stream needs. Each has at most one on its way, so there are never more than streams.
 pub(super) struct Fetch {
@@ -49,12 +54,22 @@ impl Fetcher {
 
 fn run(backplane: &Backplane, incoming: &Receiver<Fetch>) {
     for fetch in incoming {
-        let found = read(backplane, &fetch);
-        let found = found.map_err(|error| match error {
-            ReadError::Gone => {}
-            ReadError::Store(error) => log::error!("a stream is ended: {}", error.in_full()),
-        });
-        fetch.mailbox.bring(Fetched { stream: fetch.stream, found: found.ok() });
+        let mut retries = 0;
+        let found = loop {
+            match read(backplane, &fetch) {
+                Ok(found) => break Some(found),
+                Err(ReadError::Gone) => break None,
+                Err(ReadError::Store(_)) if retries < RETRIES_MAX && !fetch.mailbox.is_ending() => {
+                    retries += 1;
+                    thread::park_timeout(RETRY_INTERVAL);
+                }
+                Err(ReadError::Store(error)) => {
+                    log::error!("a stream that is behind is ended: {}", error.in_full());
+                    break None;
+                }
+            }
+        };
+        fetch.mailbox.bring(Fetched { stream: fetch.stream, found });
     }
 }
 

@@ -127,7 +127,8 @@ impl Store for DiskStore {
     fn read(&self, from: Ordinal, portion: Portion) -> Result<Vec<Arc<Frame>>, ReadError> {
         let engine = self.shared.engine.read();
         let failed = |error| ReadError::Store(failed(&self.shared.folder, error));
-        let engine = engine.as_ref().ok_or(ReadError::Gone)?;
+        let failing = || StoreError::Reopening { path: self.shared.folder.clone() };
+        let engine = engine.as_ref().ok_or_else(failing)?;
         let read = engine.read(from, portion).map_err(failed)?;
         Ok(read.ok_or(ReadError::Gone)?.into_iter().map(Arc::new).collect())
     }

@@ -133,6 +133,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// The history failed, and is not open again yet.
+    #[error("the history in {path} is being opened again")]
+    Reopening {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Nothing more is taken.
     #[error("the history in {path} is closed")]
     Closed {
