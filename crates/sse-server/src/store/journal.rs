@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::engine::Engine;
+use super::salvage::make_private;
 
 /// The journals of a folder, newest first, with the place after their last byte that is not zero: a journal is
 /// made longer than what is in it.
@@ -49,7 +50,7 @@ pub(super) fn cut_before_damage(folder: &Path, aside: &Path) -> io::Result<bool>
             let middle = whole + (damaged - whole) / 2;
             *(if opens(middle)? { &mut whole } else { &mut damaged }) = middle;
         }
-        fs::create_dir_all(aside)?;
+        make_private(aside)?;
         fs::copy(&path, aside.join(path.file_name().unwrap_or_default()))?;
         let journal = OpenOptions::new().write(true).open(&path)?;
         journal.set_len(whole)?;
@@ -96,7 +97,7 @@ fn copy(folder: &Path, to: &Path, journal: &Path, length: u64) -> io::Result<()>
     if to.exists() {
         fs::remove_dir_all(to)?;
     }
-    fs::create_dir_all(to)?;
+    make_private(to)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));

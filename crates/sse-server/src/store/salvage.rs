@@ -11,8 +11,9 @@
 //! Damaged files are moved aside, never deleted.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -45,7 +46,7 @@ pub(super) fn open(
 ) -> Result<(Engine, Left), StoreError> {
     let io = |source| StoreError::History { path: folder.to_owned(), source };
     let fail = |error| failed(folder, error);
-    fs::create_dir_all(folder).map_err(io)?;
+    make_private(folder).map_err(io)?;
     let written = journal::written(folder).map_err(io)?;
     let mut is_cut = false;
     let opened = match Engine::open(folder) {
@@ -201,6 +202,7 @@ fn rebuild(folder: &Path, engine: Engine, found: &mut Found, marks: EventId) -> 
     if new.exists() {
         fs::remove_dir_all(&new).map_err(io)?;
     }
+    make_private(&new).map_err(io)?;
     let copy = Engine::open(&new).map_err(fail)?;
     copy.begin(found.first, found.floor).map_err(fail)?;
     copy.set_mark(marks).map_err(fail)?;
@@ -241,6 +243,11 @@ fn forget(engine: &Engine, found: &mut Found, floor: EventId) -> Result<(), Engi
     engine.begin(next, floor)?;
     *found = Found { first: next, floor, ..Found::default() };
     Ok(())
+}
+
+/// Makes a folder for its owner alone: events may be private.
+pub(super) fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn aside(folder: &Path) -> PathBuf {
