@@ -73,6 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         log::warn!("{warning}");
     }
     raise_descriptor_limit(&config);
+    let mut signals = Signals::install().context("cannot install the signal handlers")?;
     let mut listeners = listener::handed_over()?;
     let named = if listeners.is_empty() { config.listen_or_default() } else { config.listen.clone() };
     for address in &named {
@@ -95,7 +96,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             tended.tend();
         }
     });
-    let mut signals = Signals::install().context("cannot install the signal handlers")?;
 
     let mut server = http_server!(&state, Scope::All);
     for listener in listeners {

@@ -18,9 +18,18 @@ pub(super) struct Failure {
     probe_interval: Duration,
 }
 
+/// What failed, or worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A commit.
+    Commit,
+    /// Moving the mark, without which no ids are issued before long: commits that work say nothing about it.
+    Mark,
+}
+
 #[derive(Default)]
 struct State {
-    why: Option<Arc<StoreError>>,
+    why: Option<(What, Arc<StoreError>)>,
     is_watched: bool,
 }
 
@@ -31,19 +40,20 @@ impl Failure {
 
     /// What it is.
     pub(super) fn get(&self) -> Option<Arc<StoreError>> {
-        self.state.lock().why.clone()
+        self.state.lock().why.as_ref().map(|(_, why)| Arc::clone(why))
     }
 
     /// Notes how the store's last work went. The first failure is logged, and watched on `runtime`.
-    pub(super) fn note<T>(&self, result: &Result<T, Arc<StoreError>>, runtime: &Handle) {
+    pub(super) fn note<T>(&self, what: What, result: &Result<T, Arc<StoreError>>, runtime: &Handle) {
         let mut state = self.state.lock();
         match result {
-            Ok(_) => state.works(),
+            Ok(_) if state.why.as_ref().is_some_and(|(failed, _)| *failed == what) => state.works(),
+            Ok(_) => {}
             Err(why) => {
                 if state.why.is_none() {
                     log::error!("the store does not accept events: {}", why.in_full());
                 }
-                state.why = Some(Arc::clone(why));
+                state.why = Some((what, Arc::clone(why)));
                 if !state.is_watched {
                     state.is_watched = true;
                     runtime.spawn(self.clone().watch());
@@ -59,7 +69,7 @@ impl Failure {
             let probed = spawn_blocking(move || store.probe()).await;
             let mut state = self.state.lock();
             match probed {
-                Ok(Err(why)) => state.why = Some(why),
+                Ok(Err(why)) => state.why = state.why.take().map(|(what, _)| (what, why)),
                 Ok(Ok(())) => state.works(),
                 // The runtime ends.
                 Err(_) => {}

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::claims::{Claimed, Claims};
-use super::failure::Failure;
+use super::failure::{Failure, What};
 use super::{Batch, Config, HistoryStats, PublishError, Published};
 use crate::hub::{Claim, Draft, EventId, Frame, Hub, NotIssued, Ordinal, Released, Sequence, Wake};
 use crate::store::{Commit, Discard, Store, StoreError};
@@ -65,11 +65,12 @@ impl Node {
         let keys = std::mem::take(&mut recovered.keys);
         let window_ms = millis(config.idempotency_window);
         let claims = Claims::new(window_ms, config.idempotency_keys_max, keys, clock());
+        let told = Released { before: recovered.first, bytes: 0 };
         let hub = Hub::new(config.hub, recovered);
         let room = Arc::new(Room::default());
         hub.wake_on_room(Arc::clone(&room) as Arc<dyn Wake>);
-        Ok(Self {
-            discards: Arc::new(Discards::new(config, hub.trim(clock()))),
+        let node = Self {
+            discards: Arc::new(Discards::new(config, told)),
             hub,
             clock,
             failure: Failure::new(Arc::clone(&store), config.probe_interval),
@@ -80,7 +81,10 @@ impl Node {
             wait_max: config.publish_wait_max,
             claims,
             keys_max: config.idempotency_keys_max,
-        })
+        };
+        // The bounds may be others than those of the earlier run.
+        node.tend();
+        Ok(node)
     }
 
     pub(super) async fn publish(&self, batch: Batch) -> Result<Published, PublishError> {
@@ -148,7 +152,7 @@ impl Node {
         let (discards, clock, cutoff) =
             (Arc::clone(&self.discards), Arc::clone(&self.clock), self.claims.cutoff());
         let done = move |result: Result<(), Arc<StoreError>>| {
-            failure.note(&result, &runtime);
+            failure.note(What::Commit, &result, &runtime);
             let result = result.map(|()| {
                 let appended = hub.append(&frames, now_ms);
                 let ids: Vec<EventId> = frames.iter().map(|frame| frame.id()).collect();
@@ -186,7 +190,7 @@ impl Node {
             }
             // Success says nothing about commits.
             if result.is_err() {
-                failure.note(&result, &runtime);
+                failure.note(What::Mark, &result, &runtime);
             }
             refilling.store(false, Ordering::Release);
             result
@@ -348,9 +352,16 @@ mod tests {
         let data = TempDir::new().unwrap();
         let clock = Arc::new(AtomicU64::new(1_000_000));
         let open = || {
-            let (store, clock) = (Arc::new(MemoryStore::open(data.path()).unwrap()), Arc::clone(&clock));
-            Backplane::with(store, &Config::default(), Arc::new(move || clock.load(Ordering::Relaxed)))
-                .unwrap()
+            let store = loop {
+                match MemoryStore::open(data.path()) {
+                    // Its mark is just being moved.
+                    Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                    opened => break opened.unwrap(),
+                }
+            };
+            let clock = Arc::clone(&clock);
+            let now = Arc::new(move || clock.load(Ordering::Relaxed));
+            Backplane::with(Arc::new(store), &Config::default(), now).unwrap()
         };
         let mut last = EventId::ZERO;
         for (now_ms, close) in [
@@ -371,8 +382,10 @@ mod tests {
             if close {
                 backplane.close().await.unwrap();
                 assert!(matches!(backplane.publish(vec![event("3")]).await, Err(PublishError::Closed)));
+                drop(backplane);
                 assert_eq!(open().hub().newest(), last, "exact after a close");
             } else {
+                drop(backplane);
                 assert!(open().hub().newest() > last, "an upper bound after a crash");
             }
         }

@@ -59,6 +59,15 @@ fn run(backplane: &Backplane, incoming: &Receiver<Fetch>) {
             match read(backplane, &fetch) {
                 Ok(found) => break Some(found),
                 Err(ReadError::Gone) => break None,
+                Err(ReadError::Damaged { until }) => {
+                    // What was discarded meanwhile cannot be read either, and is lost already.
+                    if backplane.hub().lose(until) {
+                        log::error!(
+                            "events of the history are damaged: those before number {until} are lost"
+                        );
+                    }
+                    break None;
+                }
                 Err(ReadError::Store(_)) if retries < RETRIES_MAX && !fetch.mailbox.is_ending() => {
                     retries += 1;
                     thread::park_timeout(RETRY_INTERVAL);

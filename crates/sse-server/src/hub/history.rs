@@ -187,10 +187,9 @@ impl History {
         self.ring.push_back(frame);
     }
 
-    /// Forgets what the bounds do not allow, and frees what also every reader below `held` has read. Readers
-    /// that write rounds have taken everything below `taken`: only that may leave the memory for the store.
-    pub fn trim(&mut self, now_ms: u64, held: Ordinal, taken: Ordinal) {
-        let HistoryConfig { events_max, bytes_max, age_max_ms, ring_bytes_max } = self.config;
+    /// Forgets what the bounds do not allow: no newcomer gets it.
+    pub fn forget(&mut self, now_ms: u64) {
+        let HistoryConfig { events_max, bytes_max, age_max_ms, .. } = self.config;
         while let Some(entry) = self.entry(self.kept) {
             let above = |limit: u64, value: u64| limit != 0 && value > limit;
             let aged = above(age_max_ms, now_ms.saturating_sub(entry.id.ms));
@@ -201,6 +200,23 @@ impl History {
             (self.floor, self.bytes_gone) = (self.floor.max(entry.id), entry.bytes_end);
             self.kept += 1;
         }
+    }
+
+    /// Forgets everything before `before`, which cannot be read any more. Returns whether some of it was kept.
+    pub fn lose(&mut self, before: Ordinal) -> bool {
+        let before = before.min(self.next());
+        let Some(last) = before.checked_sub(1).filter(|_| before > self.kept).and_then(|n| self.entry(n))
+        else {
+            return false;
+        };
+        (self.floor, self.bytes_gone) = (self.floor.max(last.id), last.bytes_end);
+        self.kept = before;
+        true
+    }
+
+    /// Frees what was forgotten and is below `held`, which somebody may still read. Readers that write rounds
+    /// have taken everything below `taken`: only that may leave the memory for the store.
+    pub fn free(&mut self, held: Ordinal, taken: Ordinal) {
         while self.first < self.kept.min(held) {
             if self.ring.len() == self.index.len() {
                 self.ring.pop_front();
@@ -210,7 +226,7 @@ impl History {
             }
             self.first += 1;
         }
-        if let Some(ring_bytes_max) = ring_bytes_max {
+        if let Some(ring_bytes_max) = self.config.ring_bytes_max {
             while self.ring_first() < taken && self.bytes_from(self.ring_first()) > ring_bytes_max as u64 {
                 self.ring.pop_front();
             }
@@ -288,6 +304,12 @@ impl History {
         self.first
     }
 
+    /// The oldest event that a newcomer can have.
+    #[must_use]
+    pub fn kept(&self) -> Ordinal {
+        self.kept
+    }
+
     /// The highest id ever issued.
     #[must_use]
     pub fn newest(&self) -> EventId {
@@ -349,6 +371,11 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Instant;
 
+    fn trim(history: &mut History, now_ms: u64, held: Ordinal, taken: Ordinal) {
+        history.forget(now_ms);
+        history.free(held, taken);
+    }
+
     fn frame(id: EventId, bytes: usize) -> Arc<Frame> {
         let topic = Topic::parse("t").unwrap();
         let event = NewEvent::new(vec![topic], None, Data::Text("x".repeat(bytes))).unwrap();
@@ -387,7 +414,7 @@ mod tests {
         for (config, kept) in cases {
             let mut history = History::new(config, Recovered::default());
             (1..=10).for_each(|ms| history.append(frame(id(ms), 100)));
-            history.trim(10, Ordinal::MAX, Ordinal::MAX);
+            trim(&mut history, 10, Ordinal::MAX, Ordinal::MAX);
             assert_eq!((history.events(), history.bytes()), (kept, kept * cost), "{config:?}");
             let oldest = (kept > 0).then(|| id(11 - kept as u64));
             assert_eq!((history.oldest(), history.newest()), (oldest, id(10)), "{config:?}");
@@ -400,14 +427,14 @@ mod tests {
         let config = HistoryConfig { events_max: 2, ..HistoryConfig::default() };
         let mut history = History::new(config, Recovered::default());
         (1..=10).for_each(|ms| history.append(frame(id(ms), 1)));
-        history.trim(10, 3, 3);
+        trim(&mut history, 10, 3, 3);
         assert_eq!((history.first(), history.events()), (3, 2));
         assert_eq!(read(&history, 3, 6, ALL), Ok((vec![4, 5, 6], 6)));
         assert_eq!(read(&history, 2, 6, ALL), Err(Unread::Gone));
         assert_eq!(history.start(After::Earliest).next, 8);
         assert_eq!(history.start(After::Id(id(5))).reset.unwrap().reason, ResetReason::HistoryTruncated);
         assert_eq!(history.bytes_from(3), 7 * frame(id(1), 1).cost() as u64);
-        history.trim(10, Ordinal::MAX, Ordinal::MAX);
+        trim(&mut history, 10, Ordinal::MAX, Ordinal::MAX);
         assert_eq!(history.first(), 8);
         assert_eq!(history.bytes_from(8), 2 * frame(id(1), 1).cost() as u64);
     }
@@ -493,17 +520,32 @@ mod tests {
         assert_eq!(read(&history, 40, 43, ALL), Err(Unread::Stored));
         assert_eq!(read(&history, 42, 43, ALL), Ok((vec![4], 43)));
         (5..=9).for_each(|ms| history.append(frame(id(ms), 1)));
-        history.trim(9, Ordinal::MAX, 44);
+        trim(&mut history, 9, Ordinal::MAX, 44);
         assert_eq!((history.first(), history.next(), history.events()), (42, 48, 6));
         assert_eq!(history.released(), Released { before: 42, bytes: 2 * cost as u64 });
         assert_eq!(read(&history, 41, 48, ALL), Err(Unread::Gone));
         assert_eq!(read(&history, 43, 48, ALL), Err(Unread::Stored));
         assert_eq!(read(&history, 44, 48, ALL), Ok((vec![6, 7, 8, 9], 48)), "not taken by every reader");
-        history.trim(9, Ordinal::MAX, Ordinal::MAX);
+        trim(&mut history, 9, Ordinal::MAX, Ordinal::MAX);
         assert_eq!(read(&history, 45, 48, ALL), Err(Unread::Stored));
         assert_eq!(read(&history, 46, 48, ALL), Ok((vec![8, 9], 48)));
         assert_eq!(history.start(After::Id(id(6))), Start { position: id(6), next: 45, reset: None });
         assert_eq!(read(&history, 48, 48, ALL), Ok((vec![], 48)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_lost_and_told() {
+        let mut history =
+            History::new(HistoryConfig::default(), recovered(6, 1, 40, &[2, 3, 4, 5, 6], vec![]));
+        history.lose(43);
+        history.lose(41);
+        let start = history.start(After::Id(id(2)));
+        assert_eq!((start.reset.unwrap().reason, start.next), (ResetReason::HistoryTruncated, 43));
+        assert_eq!(history.start(After::Id(id(4))), Start { position: id(4), next: 43, reset: None });
+        assert_eq!((history.events(), history.oldest()), (2, Some(id(5))));
+        history.lose(99);
+        assert_eq!((history.events(), history.bytes(), history.next()), (0, 0, 45));
+        assert_eq!(history.start(After::Id(id(6))).reset, None);
     }
 
     /// The end of a damaged store is lost: whoever may have missed something of it is told so, and still gets
@@ -563,7 +605,7 @@ mod tests {
                         prop_assert_eq!(read(&history, start.next, Ordinal::MAX, ALL), Ok((expected, all.len() as u64)));
                     }
                 }
-                history.trim(now_ms, Ordinal::MAX, Ordinal::MAX);
+                trim(&mut history, now_ms, Ordinal::MAX, Ordinal::MAX);
                 let allowed = |gone: usize| {
                     let kept = &all[gone..];
                     let bytes: usize = kept.iter().map(|frame| frame.cost()).sum();

@@ -185,6 +185,12 @@ impl Hub {
         state.history.released()
     }
 
+    /// Forgets everything before `before`: the store cannot read it any more. Whoever asks for it is told that
+    /// the history is truncated. Returns whether it was not forgotten before.
+    pub fn lose(&self, before: Ordinal) -> bool {
+        self.0.lock().history.lose(before)
+    }
+
     /// Subscribes a stream of this reader from just after `after`. The start and the registration
     /// happen under the lock that events are added under.
     pub fn subscribe(&self, reader: ReaderId, interest: Interest, after: After, now_ms: u64) -> Subscription {
@@ -316,14 +322,22 @@ impl State {
         active.map(|reader| reader.next).min().unwrap_or(Ordinal::MAX)
     }
 
+    /// What newcomers on their way need is held for them, as far as that is no more than a reader's backlog
+    /// beyond the history's own bounds.
     fn trim(&mut self, now_ms: u64) {
-        let next = self.history.next();
-        let arriving = self.readers.iter().map(|reader| reader.arriving_from);
-        let arriving =
-            arriving.filter(|from| next.saturating_sub(*from) < self.config.backlog_events_max).min();
+        self.history.forget(now_ms);
+        let HubConfig { backlog_events_max, backlog_bytes_max, .. } = self.config;
+        let (history, kept) = (&self.history, self.history.kept());
+        let bytes_kept = history.bytes_from(kept);
+        let is_near = |from: &Ordinal| {
+            *from >= kept
+                || (kept - *from < backlog_events_max
+                    && history.bytes_from((*from).max(history.first())) - bytes_kept < backlog_bytes_max)
+        };
+        let arriving = self.readers.iter().map(|reader| reader.arriving_from).filter(is_near).min();
         let taken = self.behind();
         let held = taken.min(arriving.unwrap_or(Ordinal::MAX));
-        self.history.trim(now_ms, held, taken);
+        self.history.free(held, taken);
     }
 
     fn has_room(&self) -> bool {
@@ -470,6 +484,25 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(hub.replay(0, 7, PORTION, &mut out), Err(Unread::Gone), "too far behind to be held for");
         assert_eq!(hub.replay(start.next, 7, PORTION, &mut out), Ok(7));
+    }
+
+    /// However long the history is: what counts is how much more than its bounds is held.
+    #[test]
+    fn replay_of_a_history_longer_than_the_backlog_is_held_for() {
+        let config = HistoryConfig { events_max: 100, ..HistoryConfig::default() };
+        let hub = Hub::new(
+            HubConfig { history: config, backlog_events_max: 10, ..HubConfig::default() },
+            Recovered::default(),
+        );
+        let reader = hub.reader(Arc::new(Bell::default()));
+        hub.append(&frames(1..=100, &["a"]), 0);
+        let start = hub.subscribe(reader, interest(&["a"], &[]), After::Earliest, 0).start;
+        for (more, held) in [(101..=109, true), (110..=110, false)] {
+            hub.append(&frames(more, &["a"]), 0);
+            let (_, taken) = take(&hub, reader);
+            let replayed = hub.replay(start.next, taken.next, PORTION, &mut Vec::new());
+            assert_eq!(replayed.is_ok(), held, "{replayed:?}");
+        }
     }
 
     #[test]

@@ -26,9 +26,10 @@ pub(super) struct Needs {
     /// The first event that some reader with streams has not taken.
     pub(super) taken: Option<Ordinal>,
     /// For each reader: where the earliest stream started that is, or was together with another, on its way, and
-    /// the first event that one needs now. They are held for as long as the earliest is not too far behind.
+    /// the first event that one needs now. They are held for as long as that is not too much.
     pub(super) arriving: Vec<(Ordinal, Ordinal)>,
-    pub(super) backlog_events_max: u64,
+    /// How far beyond the history's bounds something is held for them.
+    pub(super) backlog: (u64, u64),
 }
 
 #[derive(Default)]
@@ -177,6 +178,7 @@ impl Store for Disk {
     fn recover(&self) -> Result<Recovered, StoreError> {
         let (mut state, mut truth) = (self.state.lock(), self.truth.lock());
         let (crashed, torn) = (std::mem::take(&mut state.crashed), std::mem::take(&mut state.torn));
+        state.needs = Needs::default();
         let is_whole = truth.has_whole_batches_only();
         truth.must(is_whole, || "a batch is there in part".to_owned());
         let last = |events: &[Arc<Frame>]| events.last().map_or(EventId::ZERO, |frame| frame.id());
@@ -243,8 +245,14 @@ impl Store for Disk {
 
     fn discard(&self, what: Discard) {
         let (mut state, mut truth) = (self.state.lock(), self.truth.lock());
-        let Needs { taken, arriving, backlog_events_max } = state.needs.clone();
-        let is_near = |from: Ordinal| truth.end().saturating_sub(from) < backlog_events_max;
+        let Needs { taken, arriving, backlog: (events_max, bytes_max) } = state.needs.clone();
+        let kept = truth.ordinal(truth.kept);
+        let is_near = |from: Ordinal| {
+            let beyond = usize::try_from(kept.saturating_sub(from)).unwrap_or(usize::MAX);
+            let held = &truth.events[truth.kept - beyond..truth.kept];
+            let bytes: usize = held.iter().map(|frame| frame.cost()).sum();
+            beyond == 0 || ((beyond as u64) < events_max && (bytes as u64) < bytes_max)
+        };
         let held = arriving.into_iter().filter(|(from, _)| is_near(*from)).map(|(_, needed)| needed);
         let needed = held.chain(taken).chain([truth.ordinal(truth.kept)]).min().expect("one is always there");
         truth.must(what.events_before <= needed, || format!("{what:?}, but {needed} is kept or held"));

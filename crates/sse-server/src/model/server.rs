@@ -88,13 +88,13 @@ impl Server {
     }
 
     /// What the streams still need of the history.
-    pub(super) fn needs(&self, backlog_events_max: u64) -> Needs {
+    pub(super) fn needs(&self, backlog: (u64, u64)) -> Needs {
         let active =
             self.readers.iter().zip(&self.taken).filter(|(reader, _)| reader.interests().next().is_some());
         let taken = active.map(|(_, taken)| *taken).min();
         let arriving = self.readers.iter().zip(&self.arriving_from);
         let arriving = arriving.filter_map(|(reader, from)| Some((*from, reader.arriving().min()?)));
-        Needs { taken, arriving: arriving.collect(), backlog_events_max }
+        Needs { taken, arriving: arriving.collect(), backlog }
     }
 
     /// Every stream is told to come again; what is under way still comes, or is `lost`.

@@ -188,7 +188,7 @@ impl World {
 
     /// Publishes go on as far as they can; what blocks runs when nothing else does.
     fn settle(&mut self) -> Checked {
-        self.disk.set_needs(self.server.needs(self.setup.backlog_events_max));
+        self.disk.set_needs(self.server.needs((self.setup.backlog_events_max, self.setup.backlog_bytes_max)));
         loop {
             let mut answers = Vec::new();
             let was_polled = {

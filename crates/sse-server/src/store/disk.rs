@@ -41,7 +41,6 @@ struct Shared {
 enum Task {
     Commit(Commit, Done),
     Discard(Discard),
-    Reserve(EventId, Reply),
     Probe(Reply),
 }
 
@@ -52,18 +51,20 @@ impl DiskStore {
     /// about `ring_bytes_max` are taken into memory.
     pub fn open(data_dir: &Path, ring_bytes_max: usize) -> Result<Self, StoreError> {
         let mark = Mark::open(data_dir)?;
-        let folder = data_dir.join("history");
+        let folder = salvage::history_in(data_dir);
         let (engine, left) = salvage::open(&folder, mark.get(), ring_bytes_max)?;
         let Left { recovered, next } = left;
-        // The next run with a history in memory goes on from here even if this one is killed.
-        engine.set_mark(recovered.newest.max(mark.get())).map_err(|error| failed(&folder, error))?;
         mark.raise(recovered.newest)?;
         let writer = Writer { next, last: recovered.newest, broken: None, discard: None };
         let shared = Arc::new(Shared { folder, mark, engine: RwLock::new(Some(engine)) });
         let (queue, tasks) = channel();
         let thread = thread::Builder::new().name("store".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || writer.run(&shared, &tasks)
+            move || {
+                let alarm = Alarm;
+                writer.run(&shared, &tasks);
+                std::mem::forget(alarm);
+            }
         });
         let thread = thread.map_err(|source| StoreError::Folder { path: shared.folder.clone(), source })?;
         Ok(Self {
@@ -115,7 +116,7 @@ impl Store for DiskStore {
     }
 
     fn reserve(&self, mark: EventId) -> Result<(), Arc<StoreError>> {
-        self.ask_and_wait(|reply| Task::Reserve(mark, reply))
+        self.shared.mark.raise(mark).map_err(Arc::new)
     }
 
     fn commit(&self, commit: Commit, done: Done) {
@@ -130,7 +131,8 @@ impl Store for DiskStore {
         let failing = || StoreError::Reopening { path: self.shared.folder.clone() };
         let engine = engine.as_ref().ok_or_else(failing)?;
         let read = engine.read(from, portion).map_err(failed)?;
-        Ok(read.ok_or(ReadError::Gone)?.into_iter().map(Arc::new).collect())
+        let read = read.map_err(|until| ReadError::Damaged { until })?;
+        Ok(read.into_iter().map(Arc::new).collect())
     }
 
     fn discard(&self, what: Discard) {
@@ -144,11 +146,8 @@ impl Store for DiskStore {
 
     fn close(&self, last: EventId) -> Result<(), Arc<StoreError>> {
         self.end();
-        let Shared { folder, mark, engine } = &*self.shared;
-        if let Some(engine) = engine.write().take() {
-            engine.set_mark(last).map_err(|error| Arc::new(failed(folder, error)))?;
-        }
-        mark.settle(last).map_err(Arc::new)
+        drop(self.shared.engine.write().take());
+        self.shared.mark.settle(last).map_err(Arc::new)
     }
 }
 
@@ -161,6 +160,16 @@ impl Drop for DiskStore {
 impl std::fmt::Debug for DiskStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskStore").field("folder", &self.shared.folder).finish_non_exhaustive()
+    }
+}
+
+/// A hub whose store has panicked accepts nothing and cannot mend itself: whoever supervises it starts it again.
+struct Alarm;
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        log::error!("the thread that writes the history has panicked");
+        std::process::abort();
     }
 }
 
@@ -204,7 +213,7 @@ impl Writer {
             if waiting.is_empty() {
                 match tasks.recv() {
                     Ok(task) => waiting.push_back(task),
-                    Err(_) => return,
+                    Err(_) => break,
                 }
             }
             waiting.extend(tasks.try_iter().take(GROUP_EVENTS_MAX));
@@ -218,18 +227,17 @@ impl Writer {
                         }
                     }
                     Task::Discard(what) => self.discard = Some(what),
-                    Task::Reserve(mark, reply) => {
-                        let _ = reply.send(self.reserve(shared, mark));
-                    }
                     Task::Probe(reply) => {
                         let _ = reply.send(self.probe(shared));
                     }
                 }
             }
             self.commit(shared, group);
-            if waiting.is_empty() {
-                self.let_go(shared);
-            }
+            self.let_go(shared);
+        }
+        if self.broken.is_some() {
+            // What is left of refused events must not be there at the next start.
+            let _ = self.probe(shared);
         }
     }
 
@@ -242,20 +250,13 @@ impl Writer {
             self.next += group.events as u64;
             let frames = group.commits.iter().flat_map(|commit| commit.frames.last());
             self.last = frames.map(|frame| frame.id()).max().unwrap_or(self.last);
+        } else {
+            // Before anybody is told that nothing was accepted; if it fails, the next probe tries again.
+            let _ = self.probe(shared);
         }
         for done in group.done {
             done(written.clone());
         }
-    }
-
-    fn reserve(&mut self, shared: &Shared, mark: EventId) -> Result<(), Arc<StoreError>> {
-        // Of two that were asked for at one time the lower may come last.
-        if mark <= shared.mark.get() {
-            return Ok(());
-        }
-        // The file is never above the database, or the next start would take it for the mark of another run.
-        self.work(shared, |_, engine| engine.set_mark(mark))?;
-        shared.mark.raise(mark).map_err(Arc::new)
     }
 
     fn let_go(&mut self, shared: &Shared) {
@@ -301,14 +302,15 @@ impl Writer {
             Ok(engine) => {
                 *slot = Some(engine);
                 self.broken = None;
-                Ok(())
             }
             Err(error) => {
                 let why = Arc::new(failed(&shared.folder, error));
                 self.broken = Some(Arc::clone(&why));
-                Err(why)
+                return Err(why);
             }
         }
+        drop(slot);
+        shared.mark.rewrite().map_err(Arc::new)
     }
 }
 

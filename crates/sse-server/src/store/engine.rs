@@ -1,8 +1,10 @@
 //! The database under the durable history: fjall, one folder, one synced journal write for each group.
 
+use std::fs;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Instant;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode};
 
@@ -72,8 +74,6 @@ impl From<fjall::Error> for EngineError {
 #[derive(Debug, Clone, Copy)]
 enum Fact {
     Format,
-    /// The mark that no event id has reached.
-    Mark,
     /// The highest id that was let go.
     Floor,
     /// The number of the oldest event not let go.
@@ -94,6 +94,24 @@ pub(super) struct Engine {
 impl Engine {
     /// Opens it, or makes a new one.
     pub(super) fn open(folder: &Path) -> Result<Self, EngineError> {
+        Self::open_whatever(folder).map_err(|error| match error {
+            // Files of its own are missing, cut or not what they were.
+            EngineError::Io(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                EngineError::Damaged(fjall::Error::Io(error))
+            }
+            EngineError::NewerFormat if !has_version(folder) => {
+                EngineError::Damaged(fjall::Error::Unrecoverable)
+            }
+            error => error,
+        })
+    }
+
+    fn open_whatever(folder: &Path) -> Result<Self, EngineError> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -185,18 +203,6 @@ impl Engine {
         Ok(write.commit()?)
     }
 
-    /// Moves the mark.
-    pub(super) fn set_mark(&self, mark: EventId) -> Result<(), EngineError> {
-        let mut write = self.write();
-        self.put(&mut write, Fact::Mark, &id_key(mark));
-        Ok(write.commit()?)
-    }
-
-    /// The mark that was set last.
-    pub(super) fn mark(&self) -> Result<EventId, EngineError> {
-        self.id(Fact::Mark)
-    }
-
     /// The highest id that was let go.
     pub(super) fn floor(&self) -> Result<EventId, EngineError> {
         self.id(Fact::Floor)
@@ -271,23 +277,28 @@ impl Engine {
         Ok(found)
     }
 
-    /// A portion of events from `from` on; `None`: the first of them is not there, or damaged.
-    pub(super) fn read(&self, from: Ordinal, portion: Portion) -> Result<Option<Vec<Frame>>, EngineError> {
+    /// A portion of events from `from` on. `Err` inside: the first is not there, or damaged; then the next that is
+    /// whole, or the end of what was looked at.
+    pub(super) fn read(
+        &self,
+        from: Ordinal,
+        portion: Portion,
+    ) -> Result<Result<Vec<Frame>, Ordinal>, EngineError> {
         let (mut found, mut bytes) = (Vec::new(), 0);
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         for entry in self.events.range(from.to_be_bytes()..).take(portion.events_max.max(1)) {
-            let (key, value) = entry.into_inner()?;
             let number = from + found.len() as u64;
-            let frame = if as_number(&key) == Some(number) {
-                record::decode(number, &value, now)
-            } else {
-                Err(Damaged)
-            };
-            let Ok(frame) = frame else {
-                if found.is_empty() {
-                    return Ok(None);
+            let frame = entry.into_inner().map_err(EngineError::from).map(|(key, value)| {
+                let is_next = as_number(&key) == Some(number);
+                is_next.then(|| record::decode(number, &value, now).ok()).flatten()
+            });
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) | Err(EngineError::Damaged(_)) if found.is_empty() => {
+                    return Ok(Err(self.next_whole(from + 1)));
                 }
-                break;
+                Ok(None) | Err(EngineError::Damaged(_)) => break,
+                Err(error) => return Err(error),
             };
             bytes += frame.wire().len();
             if bytes > portion.bytes_max && !found.is_empty() {
@@ -295,7 +306,17 @@ impl Engine {
             }
             found.push(frame);
         }
-        Ok(Some(found))
+        Ok(Ok(found))
+    }
+
+    /// The first whole event from here on.
+    fn next_whole(&self, from: Ordinal) -> Ordinal {
+        let is_whole = |number: &Ordinal| {
+            let record = self.events.get(number.to_be_bytes());
+            record.is_ok_and(|record| record.is_some_and(|record| record::outline(*number, &record).is_ok()))
+        };
+        let end = from + EVENTS_DISCARDED_MAX;
+        (from..end).find(is_whole).unwrap_or(end)
     }
 
     #[cfg(test)]
@@ -307,7 +328,9 @@ impl Engine {
 
     #[cfg(test)]
     pub(super) fn flush_for_tests(&self) {
-        self.events.rotate_memtable_and_wait().expect("it can be written");
+        for keyspace in [&self.events, &self.keys] {
+            keyspace.rotate_memtable_and_wait().expect("it can be written");
+        }
     }
 
     /// A write that is on the disk when it has succeeded.
@@ -326,6 +349,11 @@ impl Engine {
     fn id(&self, fact: Fact) -> Result<EventId, EngineError> {
         Ok(self.facts.get([fact as u8])?.and_then(|bytes| as_id(&bytes)).unwrap_or(EventId::ZERO))
     }
+}
+
+/// Whether the database names its format, known or not.
+fn has_version(folder: &Path) -> bool {
+    fs::read(folder.join("version")).is_ok_and(|bytes| bytes.len() > 3 && bytes.starts_with(b"FJL"))
 }
 
 fn id_key(id: EventId) -> [u8; 16] {

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::engine::Engine;
+use super::engine::{Engine, EngineError};
 use super::salvage::make_private;
 
 /// The journals of a folder, newest first, with the place after their last byte that is not zero: a journal is
@@ -38,9 +38,13 @@ pub(super) fn cut_before_damage(folder: &Path, aside: &Path) -> io::Result<bool>
     for path in journals(folder)? {
         let opens = |length: u64| -> io::Result<bool> {
             copy(folder, &scratch, &path, length)?;
-            let opened = Engine::open(&scratch).is_ok();
+            let opened = Engine::open(&scratch).map(drop);
             fs::remove_dir_all(&scratch)?;
-            Ok(opened)
+            match opened {
+                Ok(()) => Ok(true),
+                Err(EngineError::Damaged(_)) => Ok(false),
+                Err(error) => Err(io::Error::other(error)),
+            }
         };
         let (mut whole, mut damaged) = (0, content_end(&path)?);
         if !opens(whole)? {

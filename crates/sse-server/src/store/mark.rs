@@ -1,6 +1,6 @@
 //! The file with the mark that no event id of this folder has reached.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use crate::hub::EventId;
 /// `event-id.mark` in the data folder, replaced whole and durably.
 #[derive(Debug)]
 pub(super) struct Mark {
+    /// Held as long as this process uses the folder.
+    _lock: File,
     folder: PathBuf,
     path: PathBuf,
     /// One writer at a time; the highest mark written.
@@ -19,10 +21,17 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Opens the mark of a folder, made if it is missing, and shows that it can be written.
+    /// Opens the mark of a folder, made if it is missing, and shows that it can be written. Nobody else may
+    /// use the folder from then on.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder)
-            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        let io = |source| StoreError::Folder { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(io)?;
+        let lock = File::create(folder.join("lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
         let path = folder.join("event-id.mark");
         let found = match fs::read_to_string(&path) {
             Ok(text) => {
@@ -33,7 +42,8 @@ impl Mark {
             Err(error) if error.kind() == io::ErrorKind::NotFound => EventId::ZERO,
             Err(source) => return Err(StoreError::ReadMark { path, source }),
         };
-        let mark = Self { folder: folder.to_owned(), path, written: Mutex::new(found) };
+        let written = Mutex::new(found);
+        let mark = Self { _lock: lock, folder: folder.to_owned(), path, written };
         mark.replace(found)?;
         Ok(mark)
     }
@@ -97,11 +107,15 @@ mod tests {
         assert_eq!(mark.get(), EventId::ZERO);
         mark.raise(id(100, 0)).unwrap();
         mark.raise(id(50, 0)).unwrap();
+        drop(mark);
         assert_eq!(Mark::open(&folder).unwrap().get(), id(100, 0), "it never goes down while ids are issued");
+        let mark = Mark::open(&folder).unwrap();
+        assert!(matches!(Mark::open(&folder), Err(StoreError::Locked { .. })), "one process at a time");
         mark.settle(id(70, 3)).unwrap();
+        drop(mark);
         assert_eq!(Mark::open(&folder).unwrap().get(), id(70, 3));
         let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(files, ["event-id.mark"]);
+        assert_eq!(files.len(), 2, "{files:?}");
     }
 
     #[test]

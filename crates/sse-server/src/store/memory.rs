@@ -1,9 +1,10 @@
 //! The store of a hub whose history does not outlive it: only the mark of the event ids is kept.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::mark::Mark;
+use super::salvage::{end_history, history_in};
 use super::{Commit, Discard, Done, ReadError, Store, StoreError};
 use crate::hub::{EventId, Frame, Ordinal, Portion, Recovered};
 
@@ -15,12 +16,13 @@ use crate::hub::{EventId, Frame, Ordinal, Portion, Recovered};
 #[derive(Debug)]
 pub struct MemoryStore {
     mark: Mark,
+    history: PathBuf,
 }
 
 impl MemoryStore {
     /// Keeps its mark in this folder, which is made if it is missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self { mark: Mark::open(folder)? })
+        Ok(Self { mark: Mark::open(folder)?, history: history_in(folder) })
     }
 }
 
@@ -34,7 +36,10 @@ impl Store for MemoryStore {
         Ok(Recovered { newest: mark, floor: mark, ..Recovered::default() })
     }
 
+    /// From here on events are published that a history on disk would not have: one that an earlier run left is
+    /// put aside before the first of them.
     fn reserve(&self, mark: EventId) -> Result<(), Arc<StoreError>> {
+        end_history(&self.history).map_err(Arc::new)?;
         self.mark.raise(mark).map_err(Arc::new)
     }
 

@@ -45,6 +45,12 @@ pub enum ReadError {
     /// They were discarded meanwhile.
     #[error("the events were discarded")]
     Gone,
+    /// They are damaged: what can be read begins again here.
+    #[error("the events before number {until} are damaged")]
+    Damaged {
+        /// The next event that is whole, or the end.
+        until: Ordinal,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,8 +125,8 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
-    /// Another process has the history open.
-    #[error("another process uses the history in {path}: end it, or set another DATA_DIR")]
+    /// Another process uses the data folder.
+    #[error("another process uses {path}: end it, or set another DATA_DIR")]
     Locked {
         /// The folder.
         path: PathBuf,

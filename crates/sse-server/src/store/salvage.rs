@@ -18,12 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
 use super::StoreError;
 use super::disk::failed;
 use super::engine::{Engine, EngineError};
 use super::journal;
 use super::record;
-use crate::hub::{EventId, Frame, Ordinal, Recovered, RecoveredEvent};
+use crate::hub::{EventId, Frame, KeyUse, Ordinal, Recovered, RecoveredEvent};
 
 /// Places looked at for the end of a damaged part.
 const DAMAGED_MAX: u64 = 1 << 20;
@@ -38,6 +40,22 @@ pub(super) struct Left {
     pub(super) next: Ordinal,
 }
 
+/// Where the history of a data folder is.
+pub(super) fn history_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("history")
+}
+
+/// Puts a history aside that cannot go on, for a run with its history in memory publishes what it would not have.
+pub(super) fn end_history(folder: &Path) -> Result<(), StoreError> {
+    if folder.exists() {
+        let aside = aside(folder, "ended");
+        set_aside(folder, &aside, None)
+            .map_err(|source| StoreError::History { path: folder.to_owned(), source })?;
+        log::warn!("the history is in memory from now on: the one on disk is in {}", aside.display());
+    }
+    Ok(())
+}
+
 /// Opens the database in this folder. `mark`: no id reached it before.
 pub(super) fn open(
     folder: &Path,
@@ -48,32 +66,33 @@ pub(super) fn open(
     let fail = |error| failed(folder, error);
     make_private(folder).map_err(io)?;
     let written = journal::written(folder).map_err(io)?;
-    let mut is_cut = false;
-    let opened = match Engine::open(folder) {
-        Err(EngineError::Damaged(why)) => {
-            let aside = aside(folder);
-            if journal::cut_before_damage(folder, &aside).map_err(io)? {
-                log::error!(
-                    "the history in {} was damaged ({why}): everything up to the last whole event is kept, what followed is lost; the damaged file is in {}",
-                    folder.display(),
-                    aside.display()
-                );
-                is_cut = true;
-                Engine::open(folder)
-            } else {
-                set_aside(folder, &aside, None).map_err(io)?;
-                log::error!(
-                    "the history in {} was damaged beyond repair ({why}): it begins anew, what was there is in {}",
-                    folder.display(),
-                    aside.display()
-                );
-                Engine::open(folder)
-            }
+    let (mut is_cut, mut torn) = (false, 0);
+    let engine = match Engine::open(folder) {
+        Ok(engine) => {
+            torn = journal::torn_bytes(&written).map_err(io)?;
+            engine
         }
-        opened => opened,
+        Err(EngineError::Damaged(why)) => {
+            let aside = aside(folder, "damaged");
+            is_cut = journal::cut_before_damage(folder, &aside).map_err(io)?;
+            if !is_cut {
+                set_aside(folder, &aside, None).map_err(io)?;
+                make_private(folder).map_err(io)?;
+            }
+            let kept = if is_cut {
+                "everything up to the last whole event is kept, what followed is lost"
+            } else {
+                "nothing of it can be read, and it begins anew"
+            };
+            let name = folder.display();
+            log::error!(
+                "the history in {name} was damaged ({why}): {kept}; the damaged files are in {}",
+                aside.display()
+            );
+            Engine::open(folder).map_err(fail)?
+        }
+        Err(error) => return Err(fail(error)),
     };
-    let engine = opened.map_err(fail)?;
-    let torn = journal::torn_bytes(&written).map_err(io)?;
     if torn > 0 {
         log::warn!(
             "the last write to the history in {} was not finished: {torn} bytes after the last whole event were cut",
@@ -84,26 +103,27 @@ pub(super) fn open(
         engine.begin(0, mark).map_err(fail)?;
     }
     let mut found = look(&engine, ring_bytes_max).map_err(fail)?;
-    let marks = mark.max(engine.mark().map_err(fail)?);
     if is_cut {
-        found.floor = found.floor.max(marks);
+        found.floor = found.floor.max(mark);
         engine.begin(found.first, found.floor).map_err(fail)?;
     }
-    let engine = if found.is_damaged { rebuild(folder, engine, &mut found, marks)? } else { engine };
-    if mark > engine.mark().map_err(fail)? && found.newest() < mark && !found.events.is_empty() {
-        forget(&engine, &mut found, mark).map_err(fail)?;
-        log::warn!(
-            "events were published with a history in memory meanwhile, and are not in {}: it begins anew",
-            folder.display()
-        );
-    }
+    let keys = match engine.keys() {
+        Ok(keys) => keys,
+        Err(EngineError::Damaged(_)) => {
+            found.is_damaged = true;
+            Vec::new()
+        }
+        Err(error) => return Err(fail(error)),
+    };
+    let is_lossy = torn > 0 || found.is_damaged;
+    let engine = if found.is_damaged { rebuild(folder, engine, &mut found, &keys, mark)? } else { engine };
     let newest = found.newest();
     let recovered = Recovered {
         newest,
-        issued: if torn > 0 { newest.max(marks) } else { newest },
+        issued: if is_lossy { newest.max(mark) } else { newest },
         floor: found.floor,
         first: found.first,
-        keys: engine.keys().map_err(fail)?,
+        keys,
         events: found.events,
         frames: found.frames.into(),
     };
@@ -150,7 +170,7 @@ fn look(engine: &Engine, ring_bytes_max: usize) -> Result<Found, EngineError> {
     let (first, floor, now) = (engine.first()?, engine.floor()?, Instant::now());
     let mut found = Found { first, floor, ..Found::default() };
     let (mut before, mut at, mut is_hole) = (None::<Found>, first, false);
-    let end = first.saturating_add(DAMAGED_MAX);
+    let mut skipped = 0;
     loop {
         let scanned = engine.scan(at, |number, event, bytes| {
             let whole = event.ok().and_then(|event| Some((event, record::decode(number, bytes, now).ok()?)));
@@ -171,9 +191,9 @@ fn look(engine: &Engine, ring_bytes_max: usize) -> Result<Found, EngineError> {
         });
         match scanned {
             Ok(()) => break,
-            Err(EngineError::Damaged(_)) if at < end => {
+            Err(EngineError::Damaged(_)) if skipped < DAMAGED_MAX => {
                 (found.is_damaged, is_hole) = (true, true);
-                at += 1;
+                (at, skipped) = (at + 1, skipped + 1);
             }
             Err(error) => return Err(error),
         }
@@ -189,14 +209,20 @@ fn look(engine: &Engine, ring_bytes_max: usize) -> Result<Found, EngineError> {
     }
 }
 
-/// Copies the whole events into a new database, and puts the damaged one aside.
-fn rebuild(folder: &Path, engine: Engine, found: &mut Found, marks: EventId) -> Result<Engine, StoreError> {
+/// Copies the whole events into a new database, with the keys that could be read, and puts the damaged one aside.
+fn rebuild(
+    folder: &Path,
+    engine: Engine,
+    found: &mut Found,
+    keys: &[KeyUse],
+    mark: EventId,
+) -> Result<Engine, StoreError> {
     let io = |source| StoreError::History { path: folder.to_owned(), source };
     let fail = |error| failed(folder, error);
-    let has_end = engine.last_number().map_err(fail)?.is_some_and(|last| last < found.next());
+    let has_end = engine.last_number().is_ok_and(|last| last.is_some_and(|last| last < found.next()));
     if !has_end {
         // What is lost was the newest: whoever may have seen it, or missed it, is told.
-        found.floor = found.floor.max(marks);
+        found.floor = found.floor.max(mark);
     }
     let new = folder.with_extension("new");
     if new.exists() {
@@ -205,7 +231,6 @@ fn rebuild(folder: &Path, engine: Engine, found: &mut Found, marks: EventId) -> 
     make_private(&new).map_err(io)?;
     let copy = Engine::open(&new).map_err(fail)?;
     copy.begin(found.first, found.floor).map_err(fail)?;
-    copy.set_mark(marks).map_err(fail)?;
     let next = found.next();
     let mut at = found.first;
     while at < next {
@@ -219,12 +244,9 @@ fn rebuild(folder: &Path, engine: Engine, found: &mut Found, marks: EventId) -> 
         at = last + 1;
         copy.put_records(records).map_err(fail)?;
     }
-    // They cannot be told from damaged ones, but to repeat an event is worse than to know one key less.
-    if let Ok(keys) = engine.keys() {
-        copy.put_keys(&keys).map_err(fail)?;
-    }
+    copy.put_keys(keys).map_err(fail)?;
     drop((engine, copy));
-    let aside = aside(folder);
+    let aside = aside(folder, "damaged");
     set_aside(folder, &aside, Some(&new)).map_err(io)?;
     log::error!(
         "the history in {} was damaged: {} whole events are kept, from {}; the damaged files are in {}",
@@ -236,30 +258,24 @@ fn rebuild(folder: &Path, engine: Engine, found: &mut Found, marks: EventId) -> 
     Engine::open(folder).map_err(fail)
 }
 
-/// Lets all events go.
-fn forget(engine: &Engine, found: &mut Found, floor: EventId) -> Result<(), EngineError> {
-    let next = found.next();
-    while engine.discard(super::Discard { events_before: next, keys_before_ms: 0 })? {}
-    engine.begin(next, floor)?;
-    *found = Found { first: next, floor, ..Found::default() };
-    Ok(())
-}
-
 /// Makes a folder for its owner alone: events may be private.
 pub(super) fn make_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-fn aside(folder: &Path) -> PathBuf {
+fn aside(folder: &Path, why: &str) -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    folder.with_extension(format!("damaged-{}", now.as_millis()))
+    folder.with_extension(format!("{why}-{}", now.as_millis()))
 }
 
-/// Moves the folder aside, and another into its place.
+/// Moves the folder aside, and another into its place; there is always one, whenever the process is killed.
 fn set_aside(folder: &Path, aside: &Path, instead: Option<&Path>) -> io::Result<()> {
-    fs::rename(folder, aside)?;
-    if let Some(instead) = instead {
-        fs::rename(instead, folder)?;
+    match instead {
+        Some(instead) => {
+            renameat2(AT_FDCWD, folder, AT_FDCWD, instead, RenameFlags::RENAME_EXCHANGE)?;
+            fs::rename(instead, aside)?;
+        }
+        None => fs::rename(folder, aside)?,
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()

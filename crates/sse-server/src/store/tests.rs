@@ -99,7 +99,11 @@ fn flip(data: &Path, text: &str) {
 fn folders(data: &Path) -> Vec<String> {
     let names = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names
-        .map(|name| name.split_once("damaged").map_or(name.clone(), |(a, _)| format!("{a}damaged")))
+        .map(|name| {
+            name.split_once('-')
+                .filter(|_| name.starts_with("history"))
+                .map_or(name.clone(), |(a, _)| a.to_owned())
+        })
         .collect();
     names.sort();
     names
@@ -184,7 +188,7 @@ fn last_write_that_was_torn_takes_nothing_else_with_it() {
         let (store, recovered) = open(data.path());
         assert_eq!((ms(&recovered), recovered.newest), (vec![1, 2], id(2)), "the whole group is gone");
         assert!(recovered.issued >= recovered.newest);
-        assert_eq!(folders(data.path()), ["event-id.mark", "history"]);
+        assert_eq!(folders(data.path()), ["event-id.mark", "history", "lock"]);
         commit(&store, &[5], None).unwrap();
         drop(store);
         assert_eq!(ms(&open(data.path()).1), [1, 2, 5]);
@@ -205,7 +209,7 @@ fn damage_in_the_journal_costs_what_follows_it_and_is_told_to_clients() {
     assert_eq!(ms(&recovered), [1, 2, 3]);
     assert_eq!((recovered.floor.ms, recovered.newest.ms), (100, 100), "whoever saw more is told");
     assert_eq!(recovered.keys.len(), 3);
-    assert_eq!(folders(image.path()), ["event-id.mark", "history", "history.damaged"]);
+    assert_eq!(folders(image.path()), ["event-id.mark", "history", "history.damaged", "lock"]);
     commit(&store, &[recovered.newest.ms + 1], None).unwrap();
     drop(store);
     assert_eq!(open(image.path()).1.events.len(), 4);
@@ -229,7 +233,7 @@ fn damage_in_a_table_costs_what_is_before_it() {
     assert!(left[0] > 100 && left[0] < 200 && left.ends_with(&[209, 210]), "{left:?}");
     assert!(left.is_sorted() && left.len() as u64 == 211 - left[0]);
     assert_eq!(recovered.floor, recovered.events[0].id.before());
-    assert_eq!(folders(image.path()), ["event-id.mark", "history", "history.damaged"]);
+    assert_eq!(folders(image.path()), ["event-id.mark", "history", "history.damaged", "lock"]);
     assert_eq!(read(&store, left[0] - 1), Some(left));
     commit(&store, &[211], None).unwrap();
 }
@@ -246,7 +250,7 @@ fn history_beyond_repair_is_put_aside_and_the_hub_goes_on() {
     }
     let (store, recovered) = open(data.path());
     assert_eq!((recovered.events.len(), recovered.newest.ms, recovered.floor.ms), (0, 1000, 1000));
-    assert_eq!(folders(data.path()), ["event-id.mark", "history", "history.damaged"]);
+    assert_eq!(folders(data.path()), ["event-id.mark", "history", "history.damaged", "lock"]);
     commit(&store, &[2000], None).unwrap();
 }
 
@@ -257,7 +261,8 @@ fn store_of_a_later_format_or_in_use_is_refused_with_one_sentence() {
     let path = data.path().join("history");
     let said = DiskStore::open(data.path(), 0).unwrap_err().in_full();
     let name = path.display();
-    assert_eq!(said, format!("another process uses the history in {name}: end it, or set another DATA_DIR"));
+    let used = data.path().display();
+    assert_eq!(said, format!("another process uses {used}: end it, or set another DATA_DIR"));
     drop(store);
     engine::Engine::open(&path).unwrap().set_format_for_tests(2);
     let said = DiskStore::open(data.path(), 0).unwrap_err().in_full();
@@ -268,7 +273,7 @@ fn store_of_a_later_format_or_in_use_is_refused_with_one_sentence() {
              begin with an empty history"
         )
     );
-    assert_eq!(folders(data.path()), ["event-id.mark", "history"]);
+    assert_eq!(folders(data.path()), ["event-id.mark", "history", "lock"]);
 }
 
 /// Events that only a memory history had are missing on disk: no client may be led to believe otherwise.
@@ -289,22 +294,64 @@ fn run_with_a_history_in_memory_ends_the_history_on_disk() {
     let memory = MemoryStore::open(data.path()).unwrap();
     memory.reserve(EventId { ms: 50, seq: 0 }).unwrap();
     memory.close(id(40)).unwrap();
+    drop(memory);
+    assert_eq!(folders(data.path()), ["event-id.mark", "history.ended", "lock"]);
     let (store, recovered) = open(data.path());
     assert_eq!((ms(&recovered), recovered.newest, recovered.floor), (vec![], id(40), id(40)));
     commit(&store, &[41], None).unwrap();
     drop(store);
     let (_, recovered) = open(data.path());
-    assert_eq!((ms(&recovered), recovered.floor, recovered.first), (vec![41], id(40), 2));
+    assert_eq!((ms(&recovered), recovered.floor, recovered.first), (vec![41], id(40), 0));
+}
+
+/// Killed between any two steps of its end, a hub has lost nothing.
+#[test]
+fn mark_that_was_settled_alone_or_not_at_all_costs_nothing() {
+    for settled in [false, true] {
+        let data = TempDir::new().unwrap();
+        let (store, _) = open(data.path());
+        store.reserve(EventId { ms: 1000, seq: 0 }).unwrap();
+        commit(&store, &[1, 2], Some("k")).unwrap();
+        let image = image(data.path());
+        if settled {
+            fs::write(image.path().join("event-id.mark"), "2-7\n").unwrap();
+        }
+        let (_, recovered) = open(image.path());
+        assert_eq!((ms(&recovered), recovered.newest, recovered.keys.len()), (vec![1, 2], id(2), 1));
+        assert_eq!((recovered.issued, recovered.floor), (id(2), EventId::ZERO));
+    }
 }
 
 #[test]
-fn lower_mark_that_comes_late_is_not_taken_for_another_run() {
+fn damage_among_the_keys_costs_keys_alone() {
     let data = TempDir::new().unwrap();
     let (store, _) = open(data.path());
-    for ms in [100, 99] {
-        store.reserve(EventId { ms, seq: 0 }).unwrap();
+    for n in 1..=50 {
+        commit(&store, &[n], Some(&format!("the key {n}."))).unwrap();
     }
-    commit(&store, &[1], None).unwrap();
+    store.flush_for_tests();
+    let image = image(data.path());
+    flip(&image.path().join("history/keyspaces/2"), "the key 7.");
+    let (store, recovered) = open(image.path());
+    assert_eq!((ms(&recovered), recovered.floor), ((1..=50).collect(), EventId::ZERO));
+    assert_eq!(folders(image.path()), ["event-id.mark", "history", "history.damaged", "lock"]);
+    commit(&store, &[51], None).unwrap();
+}
+
+/// What is damaged while the hub runs is found when it is read.
+#[test]
+fn damage_tells_where_whole_events_begin_again() {
+    let data = TempDir::new().unwrap();
+    let (store, _) = open(data.path());
+    for n in 1..=200 {
+        commit(&store, &[n], None).unwrap();
+    }
+    store.flush_for_tests();
+    store.close(id(200)).unwrap();
     drop(store);
-    assert_eq!(ms(&open(data.path()).1), [1]);
+    let engine = engine::Engine::open(&data.path().join("history")).unwrap();
+    engine.put_records(vec![(99, b"not an event".to_vec())]).unwrap();
+    assert_eq!(engine.read(90, ALL).unwrap().unwrap().len(), 9);
+    assert_eq!(engine.read(99, ALL).unwrap().unwrap_err(), 100);
+    assert_eq!(engine.read(100, ALL).unwrap().unwrap().len(), 100);
 }
