@@ -136,7 +136,7 @@ fn run(config: Config) -> ExitCode {
 /// Everything but requests goes to stderr. A detached stream is no error, though actix-http takes it for one.
 fn start_log() {
     let mut builder = env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,actix_server=warn,fjall=off,lsm_tree=off"),
+        env_logger::Env::default().default_filter_or("info,actix_server=warn,fjall=off,lsm_tree=off,sfa=off"),
     );
     builder.format(|out, record| {
         let time = out.timestamp_millis();

@@ -13,6 +13,7 @@ use super::engine::{Engine, EngineError};
 use super::mark::Mark;
 use super::salvage::{self, Left};
 use super::{Commit, Discard, Done, ReadError, Store, StoreError};
+use super::{journal, record};
 use crate::hub::{EventId, Frame, Ordinal, Portion, Recovered};
 
 /// Bounds of what is written as one; what comes meanwhile waits for the next write.
@@ -245,18 +246,31 @@ impl Writer {
         if group.commits.is_empty() {
             return;
         }
+        let is_tried = self.broken.is_none();
         let written = self.work(shared, |writer, engine| engine.commit(writer.next, &group.commits));
         if written.is_ok() {
             self.next += group.events as u64;
             let frames = group.commits.iter().flat_map(|commit| commit.frames.last());
             self.last = frames.map(|frame| frame.id()).max().unwrap_or(self.last);
-        } else {
-            // Before anybody is told that nothing was accepted; if it fails, the next probe tries again.
-            let _ = self.probe(shared);
+        } else if is_tried {
+            self.take_back(shared, &group);
         }
         for done in group.done {
             done(written.clone());
         }
+    }
+
+    /// Before anybody is told that nothing was accepted, what may be on the disk of it is made unreadable there, also
+    /// where nothing can be written any more.
+    fn take_back(&mut self, shared: &Shared, group: &Group) {
+        drop(shared.engine.write().take());
+        let first = group.commits.iter().flat_map(|commit| commit.frames.first()).next();
+        let record = first.map(|frame| record::encode(self.next, frame));
+        if let Some(Err(error)) = record.map(|record| journal::cut_at(&shared.folder, &record)) {
+            log::error!("refused events may be in the history in {}: {error}", shared.folder.display());
+        }
+        // If it fails, the next probe tries again.
+        let _ = self.probe(shared);
     }
 
     fn let_go(&mut self, shared: &Shared) {

@@ -64,6 +64,18 @@ pub(super) fn cut_before_damage(folder: &Path, aside: &Path) -> io::Result<bool>
     Ok(false)
 }
 
+/// Cuts the journal at a record, if it is there: the write that it was part of is then one that was not finished. The
+/// database must be closed.
+pub(super) fn cut_at(folder: &Path, record: &[u8]) -> io::Result<()> {
+    for path in journals(folder)? {
+        let bytes = fs::read(&path)?;
+        if let Some(at) = bytes.windows(record.len()).position(|window| window == record) {
+            OpenOptions::new().write(true).open(&path)?.set_len(at as u64)?;
+        }
+    }
+    Ok(())
+}
+
 fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

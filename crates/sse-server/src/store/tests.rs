@@ -355,3 +355,16 @@ fn damage_tells_where_whole_events_begin_again() {
     assert_eq!(engine.read(99, ALL).unwrap().unwrap_err(), 100);
     assert_eq!(engine.read(100, ALL).unwrap().unwrap().len(), 100);
 }
+
+#[test]
+fn write_that_was_refused_can_be_taken_back_without_writing() {
+    let data = TempDir::new().unwrap();
+    let (store, _) = open(data.path());
+    for ids in [&[1, 2][..], &[3, 4]] {
+        commit(&store, ids, None).unwrap();
+    }
+    let image = image(data.path());
+    journal::cut_at(&image.path().join("history"), &record::encode(2, &frame(3))).unwrap();
+    journal::cut_at(&image.path().join("history"), &record::encode(9, &frame(1))).unwrap();
+    assert_eq!(ms(&open(image.path()).1), [1, 2], "the whole group");
+}
