@@ -29,6 +29,9 @@ pub struct Config {
     pub idempotency_window: Duration,
     /// Idempotency keys remembered at one time; beyond it, publishes with new ones are refused. 0 is unlimited.
     pub idempotency_keys_max: usize,
+    /// How long a commit may take. Beyond it the store counts as failing, and publishes that come are refused until
+    /// it ends; those that wait for it are answered as it ends.
+    pub commit_wait_max: Duration,
     /// How often a store that failed is tried again.
     pub probe_interval: Duration,
     /// What the store may keep beyond the history's bounds before it discards: it does so in portions, a 16th of
@@ -45,6 +48,7 @@ impl Default for Config {
             publish_wait_max: Duration::from_secs(5),
             idempotency_window: Duration::from_secs(300),
             idempotency_keys_max: 1_000_000,
+            commit_wait_max: Duration::from_secs(10),
             probe_interval: Duration::from_secs(1),
             discard_events_max: 4096,
         }

@@ -73,7 +73,7 @@ impl Node {
             discards: Arc::new(Discards::new(config, told)),
             hub,
             clock,
-            failure: Failure::new(Arc::clone(&store), config.probe_interval),
+            failure: Failure::new(Arc::clone(&store), config.probe_interval, config.commit_wait_max),
             store,
             sequence: Arc::new(Mutex::new(sequence)),
             refilling: Arc::default(),
@@ -90,6 +90,9 @@ impl Node {
     pub(super) async fn publish(&self, batch: Batch) -> Result<Published, PublishError> {
         if batch.is_empty() {
             return Ok(Published { ids: Vec::new(), receivers: 0, accepted: 0 });
+        }
+        if let Some(why) = self.failure.stuck() {
+            return Err(PublishError::Store(why));
         }
         let accepted = Instant::now();
         let wait = tokio::time::timeout(self.wait_max, self.wait_for_room());
@@ -167,6 +170,7 @@ impl Node {
             // The publisher may have gone; its events are accepted all the same.
             let _ = answer.send(result);
         };
+        self.failure.begin(Instant::now());
         self.store.commit(commit, Box::new(done));
         let refill = sequence.refill();
         drop(sequence);
@@ -497,6 +501,25 @@ mod tests {
         let results = [first.await.unwrap(), twin.await.unwrap()];
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
         assert_eq!(backplane.history().events, 1);
+    }
+
+    #[tokio::test]
+    async fn store_that_neither_answers_nor_fails_is_told_and_nobody_queues_behind_it() {
+        let store = Arc::new(Held::default());
+        let config = Config { commit_wait_max: Duration::ZERO, ..Config::default() };
+        let shared = Arc::clone(&store) as Arc<dyn Store>;
+        let backplane = Backplane::with(shared, &config, Arc::new(|| 1000)).unwrap();
+        let first = start(&backplane, vec![event("1")]);
+        let (_, done) = next(&store).await;
+        let refused = backplane.publish(vec![event("2")]).await.unwrap_err().to_string();
+        assert_eq!(refused, "the store does not accept events: a write has not ended for 0 s");
+        assert_eq!(backplane.store_failure().unwrap().to_string(), "a write has not ended for 0 s");
+        done(Ok(()));
+        first.await.unwrap().unwrap();
+        assert!(backplane.store_failure().is_none());
+        let third = start(&backplane, vec![event("3")]);
+        next(&store).await.1(Ok(()));
+        third.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -62,6 +62,7 @@ impl World {
             idempotency_window: Duration::from_millis(WINDOW_MS),
             idempotency_keys_max: setup.keys_max,
             probe_interval: NEVER,
+            commit_wait_max: NEVER,
             discard_events_max: setup.discard_events_max,
         };
         let clock = Arc::new(AtomicU64::new(BEGIN_MS));

@@ -145,6 +145,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// A commit neither ends nor fails.
+    #[error("a write has not ended for {seconds} s")]
+    Stuck {
+        /// For so long.
+        seconds: u64,
+    },
     /// Nothing more is taken.
     #[error("the history in {path} is closed")]
     Closed {
