@@ -211,7 +211,8 @@ impl Writer {
     fn run(mut self, shared: &Shared, tasks: &Receiver<Task>) {
         let mut waiting = VecDeque::new();
         loop {
-            if waiting.is_empty() {
+            let is_idle = self.discard.is_none() || self.broken.is_some();
+            if waiting.is_empty() && is_idle {
                 match tasks.recv() {
                     Ok(task) => waiting.push_back(task),
                     Err(_) => break,

@@ -136,22 +136,18 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Writes groups as one, with one sync: events numbered from `first` on, and what is let go.
+    /// Writes groups as one, with one sync: events numbered from `first` on, and their keys.
     pub(super) fn commit(&self, first: Ordinal, groups: &[Commit]) -> Result<(), EngineError> {
         let mut write = self.write();
         let mut number = first;
         for Commit { frames, keys } in groups {
             for frame in &**frames {
-                self.put_event(&mut write, number, frame);
+                write.insert(&self.events, number.to_be_bytes(), record::encode(number, frame));
                 number += 1;
             }
             keys.iter().for_each(|key| self.put_key(&mut write, key));
         }
         Ok(write.commit()?)
-    }
-
-    fn put_event(&self, write: &mut WriteBatch, number: Ordinal, frame: &Frame) {
-        write.insert(&self.events, number.to_be_bytes(), record::encode(number, frame));
     }
 
     fn put_key(&self, write: &mut WriteBatch, KeyUse { key, id, at_ms }: &KeyUse) {

@@ -152,9 +152,8 @@ impl Found {
         self.first + self.events.len() as u64
     }
 
-    fn add(&mut self, event: RecoveredEvent, frame: Option<Frame>, ring_bytes_max: usize) {
+    fn add(&mut self, event: RecoveredEvent, frame: Frame, ring_bytes_max: usize) {
         self.events.push(event);
-        let Some(frame) = frame else { return };
         self.frames_bytes += event.cost;
         self.frames.push_back(Arc::new(frame));
         while self.frames_bytes > ring_bytes_max
@@ -184,7 +183,7 @@ fn look(engine: &Engine, ring_bytes_max: usize) -> Result<Found, EngineError> {
                 }
             }
             if let Some((event, frame)) = whole {
-                found.add(event, Some(frame), ring_bytes_max);
+                found.add(event, frame, ring_bytes_max);
             }
             at = number.saturating_add(1);
             true

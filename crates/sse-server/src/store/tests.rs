@@ -368,3 +368,18 @@ fn write_that_was_refused_can_be_taken_back_without_writing() {
     journal::cut_at(&image.path().join("history"), &record::encode(9, &frame(1))).unwrap();
     assert_eq!(ms(&open(image.path()).1), [1, 2], "the whole group");
 }
+
+/// A bound that was lowered needs no publish to be kept on the disk.
+#[test]
+fn what_is_let_go_goes_whole_though_nothing_is_committed() {
+    let data = TempDir::new().unwrap();
+    let (store, _) = open(data.path());
+    let ids: Vec<u64> = (1..=20_000).collect();
+    ids.chunks(4000).for_each(|ids| commit(&store, ids, None).unwrap());
+    store.discard(Discard { events_before: 19_999, keys_before_ms: 0 });
+    store.probe().unwrap();
+    while store.read(19_997, ALL).is_ok() {
+        std::thread::yield_now();
+    }
+    assert_eq!(read(&store, 19_999), Some(vec![20_000]));
+}
