@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use supervisor::config::{Config, UnixHttpServer};
+use supervisor::config::{Config, HttpAddress, HttpServer, Source};
 use supervisor::ctl::server::{self, Credentials, Limits};
 use supervisor::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, Writer};
 use supervisor::os::guardian::Guardian;
@@ -84,14 +84,15 @@ fn main() -> ExitCode {
         Command::Run(file) => (file, false),
         Command::Check(file) => (file, true),
     };
-    let config = match Config::load(&file, &environment, &host) {
+    let source = Source { file: file.clone(), environment, host };
+    let config = match source.load() {
         Ok(config) => config,
         Err(mistakes) => return complain(&mistakes.to_string(), EXIT_CONFIGURATION),
     };
     if check {
         return say(&format!("{}: valid, {} programs\n", file.display(), config.programs.len()));
     }
-    match run(config, environment, host) {
+    match run(config, source) {
         Ok(Ending::Ordered) => ExitCode::SUCCESS,
         Ok(Ending::Fatal) => ExitCode::from(EXIT_FATAL),
         Err(error) => complain(&format!("Error: {error:#}"), EXIT_CONFIGURATION),
@@ -108,13 +109,13 @@ fn complain(text: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(config: Config, environment: Vec<(String, String)>, host: String) -> anyhow::Result<Ending> {
+fn run(config: Config, source: Source) -> anyhow::Result<Ending> {
     use anyhow::Context;
     if let Some(directory) = &config.supervisord.directory {
         std::env::set_current_dir(directory)
             .with_context(|| format!("cannot work in {}", directory.display()))?;
     }
-    let control = config.unix_http_server.as_ref().map(control_socket).transpose()?;
+    let controls = config.http_servers.iter().map(control_socket).collect::<anyhow::Result<Vec<_>>>()?;
     // While there is one thread; PID 1 takes everything with it anyway.
     let is_init = std::process::id() == 1;
     let guardian =
@@ -130,11 +131,11 @@ fn run(config: Config, environment: Vec<(String, String)>, host: String) -> anyh
     write_pidfile(pidfile.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    let socket_file = config.unix_http_server.as_ref().map(|server| server.file.clone());
+    let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let ending = local.block_on(&runtime, async {
         let signals = Signals::install().context("cannot install the signal handlers")?;
         let (sender, calls) = mpsc::channel(CALLS_MAX);
-        if let (Some(listener), Some(http)) = (control, &config.unix_http_server) {
+        for (listener, http) in controls.into_iter().zip(&config.http_servers) {
             let listener = UnixListener::from(listener);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -144,14 +145,13 @@ fn run(config: Config, environment: Vec<(String, String)>, host: String) -> anyh
             log::info!("RPC interface 'supervisor' initialized");
         }
         log::info!("supervisord started with pid {}", std::process::id());
-        let parts =
-            Parts { config, environment, host, guardian, compressor, stdout: stdout.clone(), log, calls };
+        let parts = Parts { config, source, guardian, compressor, stdout: stdout.clone(), log, calls };
         let ending = Supervisor::run(parts, signals).await;
         drop(sender);
         anyhow::Ok(ending)
     })?;
     log::info!("supervisord stopped");
-    for file in [socket_file, pidfile].into_iter().flatten() {
+    for file in socket_files.into_iter().chain(pidfile) {
         let _ = fs::remove_file(file);
     }
     drop(local);
@@ -161,16 +161,26 @@ fn run(config: Config, environment: Vec<(String, String)>, host: String) -> anyh
     Ok(ending)
 }
 
-fn control_socket(server: &UnixHttpServer) -> anyhow::Result<OwnedFd> {
-    listen_unix(&server.file, CONTROL_BACKLOG, Some(server.chmod), server.chown.as_deref()).map_err(|error| {
+fn socket_file(server: &HttpServer) -> Option<&PathBuf> {
+    match &server.address {
+        HttpAddress::Unix { file, .. } => Some(file),
+        HttpAddress::Tcp { .. } => None,
+    }
+}
+
+fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
+    let HttpAddress::Unix { file, chmod, chown } = &server.address else {
+        anyhow::bail!("[inet_http_server] is not supported by this version");
+    };
+    listen_unix(file, CONTROL_BACKLOG, Some(*chmod), chown.as_deref()).map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
             anyhow::anyhow!(
                 "Another program is already listening on a port that one of our HTTP servers is configured to use \
                  ({}).  Shut this program down first before starting supervisord.",
-                server.file.display()
+                file.display()
             )
         } else {
-            anyhow::anyhow!("cannot listen on {}: {error}", server.file.display())
+            anyhow::anyhow!("cannot listen on {}: {error}", file.display())
         }
     })
 }

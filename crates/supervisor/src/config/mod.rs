@@ -17,7 +17,9 @@ pub use document::Mistake;
 use document::{Document, Section};
 use expand::Names;
 use keys::{Keys, nearest};
-pub use program::{AutoRestart, Backoff, Check, OnFatal, Output, Program, Ready, StartLimit};
+pub use program::{
+    Alive, AutoRestart, Backoff, Check, Kind, Logfile, OnFatal, Output, Program, Ready, Rlimit, StartLimit,
+};
 
 /// The daemon itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,21 +48,90 @@ pub struct Supervisord {
     pub environment: Vec<(String, String)>,
     /// The longest time that a whole stop may take; `None`: no limit.
     pub shutdown_timeout: Option<Duration>,
+    /// Where log files without a name of their own are made.
+    pub childlogdir: PathBuf,
+    /// Whom the daemon becomes after its start as root.
+    pub user: Option<String>,
+    /// Open files that the daemon must be able to have.
+    pub minfds: u64,
+    /// Processes that the daemon must be able to have.
+    pub minprocs: u64,
+    /// Whether log files without a name of their own that an earlier run left stay.
+    pub nocleanup: bool,
+    /// Whether colours and other ANSI sequences are taken out of the programs' logs.
+    pub strip_ansi: bool,
+    /// Whether the daemon stays in the foreground.
+    pub nodaemon: bool,
 }
 
-/// The unix socket on which the daemon is controlled.
+/// Where the daemon is controlled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnixHttpServer {
-    /// Its file.
-    pub file: PathBuf,
-    /// Its permissions.
-    pub chmod: u32,
-    /// Its owner, `user` or `user:group`.
-    pub chown: Option<String>,
+pub struct HttpServer {
+    /// Where it listens.
+    pub address: HttpAddress,
     /// Name that a client must give.
     pub username: Option<String>,
-    /// Password that a client must give.
+    /// Password that a client must give, as it is or `{SHA}` and its SHA-1 in hex.
     pub password: Option<String>,
+}
+
+/// Where a control interface listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpAddress {
+    /// `[unix_http_server]`.
+    Unix {
+        /// Its file.
+        file: PathBuf,
+        /// Its permissions.
+        chmod: u32,
+        /// Its owner, `user` or `user:group`.
+        chown: Option<String>,
+    },
+    /// `[inet_http_server]`.
+    Tcp {
+        /// The address; empty: every one of this machine.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A group of programs: one of `[group.NAME]`, or one program alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Lower starts first and stops last.
+    pub priority: i64,
+    /// What its processes listen to, if they are listeners.
+    pub listener: Option<Listener>,
+}
+
+/// What `[eventlistener.NAME]` says beside what every program has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Names of event types, in supervisord's words.
+    pub events: Vec<String>,
+    /// Events that may wait; one more drops the oldest.
+    pub buffer_size: usize,
+}
+
+/// Where a configuration comes from, to be read again at a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub file: PathBuf,
+    /// What `%(ENV_X)s` stands for.
+    pub environment: Vec<(String, String)>,
+    /// What `%(host_node_name)s` stands for.
+    pub host: String,
+}
+
+impl Source {
+    /// Reads and checks the configuration.
+    pub fn load(&self) -> Result<Config, Mistakes> {
+        Config::load(&self.file, &self.environment, &self.host)
+    }
 }
 
 /// Where a socket listens.
@@ -94,14 +165,31 @@ pub struct Config {
     pub file: PathBuf,
     /// The daemon itself.
     pub supervisord: Supervisord,
-    /// Where it is controlled; `None`: nowhere.
-    pub unix_http_server: Option<UnixHttpServer>,
-    /// The programs, in the order of the file.
+    /// Where it is controlled.
+    pub http_servers: Vec<HttpServer>,
+    /// The groups, in the order of the file.
+    pub groups: Vec<Group>,
+    /// The processes of all groups, in the order of the file.
     pub programs: Vec<Program>,
     /// The listening sockets.
     pub sockets: Vec<Socket>,
     /// Where `supervisorctl` finds the daemon, if the file says so.
     pub serverurl: Option<String>,
+    /// What is probably not meant so, but is no mistake.
+    pub warnings: Vec<Mistake>,
+}
+
+impl Config {
+    /// Where programs reach the daemon: over the unix socket rather than over TCP.
+    #[must_use]
+    pub fn control_url(&self) -> Option<String> {
+        let urls = self.http_servers.iter().map(|server| match &server.address {
+            HttpAddress::Unix { file, .. } => (0, format!("unix://{}", file.display())),
+            HttpAddress::Tcp { host, port } if host.is_empty() => (1, format!("http://localhost:{port}")),
+            HttpAddress::Tcp { host, port } => (1, format!("http://{host}:{port}")),
+        });
+        urls.min().map(|(_, url)| url)
+    }
 }
 
 /// Everything that is wrong with a configuration.
@@ -173,16 +261,18 @@ impl<'a> Reader<'a> {
         let mut config = Config {
             file: document.file.clone(),
             supervisord: self.supervisord(None),
-            unix_http_server: None,
+            http_servers: Vec::new(),
+            groups: Vec::new(),
             programs: Vec::new(),
             sockets: Vec::new(),
             serverurl: None,
+            warnings: Vec::new(),
         };
         let mut lines = BTreeMap::new();
         for section in &document.sections {
             match (section.kind.as_str(), section.name.as_deref()) {
                 ("supervisord", None) => config.supervisord = self.supervisord(Some(section)),
-                ("unix_http_server", None) => config.unix_http_server = self.unix_http_server(section),
+                ("unix_http_server", None) => config.http_servers.extend(self.unix_http_server(section)),
                 ("supervisorctl", None) => config.serverurl = self.supervisorctl(section),
                 ("program", Some(name)) => {
                     lines.insert(name.to_owned(), section.line);
@@ -194,7 +284,17 @@ impl<'a> Reader<'a> {
             }
         }
         for section in document.sections.iter().filter(|section| section.kind == "group") {
-            self.group(section, &mut config.programs);
+            let group = self.group(section, &mut config.programs);
+            config.groups.extend(group);
+        }
+        for program in &config.programs {
+            if program.group == program.name {
+                config.groups.push(Group {
+                    name: program.name.clone(),
+                    priority: program.priority,
+                    listener: None,
+                });
+            }
         }
         self.check_names(&config, &lines);
         if self.mistakes.is_empty() {
@@ -240,17 +340,24 @@ impl<'a> Reader<'a> {
             directory: keys.text("directory").map(PathBuf::from),
             environment: program::environment(&mut keys, &self.names),
             shutdown_timeout: keys.duration("shutdown_timeout"),
+            childlogdir: keys.text("childlogdir").map_or_else(std::env::temp_dir, PathBuf::from),
+            user: None,
+            minfds: 1024,
+            minprocs: 200,
+            nocleanup: keys.boolean("nocleanup").unwrap_or(false),
+            strip_ansi: keys.boolean("strip_ansi").unwrap_or(false),
+            nodaemon: true,
         };
         // In the foreground it always runs, so the key may stay and say so.
         if keys.boolean("nodaemon") == Some(false) {
             let line = keys.line("nodaemon");
             keys.mistake(line, "`nodaemon = false` is not supported by this version".to_owned());
         }
-        keys.finish(&["minfds", "minprocs", "nocleanup", "childlogdir", "user", "strip_ansi"]);
+        keys.finish(&["minfds", "minprocs", "user"]);
         supervisord
     }
 
-    fn unix_http_server(&mut self, section: &Section) -> Option<UnixHttpServer> {
+    fn unix_http_server(&mut self, section: &Section) -> Option<HttpServer> {
         let mut keys = Keys::new(&self.document.file, section, &self.names, &mut self.mistakes);
         let file = keys.text("file").map(PathBuf::from);
         if file.is_none() {
@@ -261,17 +368,10 @@ impl<'a> Reader<'a> {
             let text = "[unix_http_server] must have both `username` and `password`, or neither".to_owned();
             keys.mistake(section.line, text);
         }
-        if password.as_deref().is_some_and(|password| password.starts_with("{SHA}")) {
-            let line = keys.line("password");
-            keys.mistake(
-                line,
-                "`password` as {SHA} is not supported by this version: write it as it is".to_owned(),
-            );
-        }
-        let server = file.map(|file| UnixHttpServer {
-            file,
-            chmod: keys.get("chmod", units::mode).unwrap_or(0o700),
-            chown: keys.text("chown"),
+        let chmod = keys.get("chmod", units::mode).unwrap_or(0o700);
+        let chown = keys.text("chown");
+        let server = file.map(|file| HttpServer {
+            address: HttpAddress::Unix { file, chmod, chown },
             username,
             password,
         });
@@ -338,8 +438,8 @@ impl<'a> Reader<'a> {
         socket
     }
 
-    fn group(&mut self, section: &Section, programs: &mut [Program]) {
-        let Some(name) = section.name.as_deref() else { return };
+    fn group(&mut self, section: &Section, programs: &mut [Program]) -> Option<Group> {
+        let name = section.name.as_deref()?;
         if let Err(why) = process_name(name) {
             self.mistake(section.line, why);
         }
@@ -356,8 +456,9 @@ impl<'a> Reader<'a> {
                     .mistake(line, format!("[group.{name}] names program `{member}`, which does not exist")),
             }
         }
-        let _: Option<i64> = keys.number("priority", "a whole number");
+        let priority = keys.number("priority", "a whole number").unwrap_or(999);
         keys.finish(&[]);
+        Some(Group { name: name.to_owned(), priority, listener: None })
     }
 
     fn check_names(&mut self, config: &Config, lines: &BTreeMap<String, usize>) {

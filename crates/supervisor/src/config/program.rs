@@ -76,6 +76,54 @@ pub enum Check {
     Unix(PathBuf),
     /// The command exits with 0.
     Exec(Vec<String>),
+    /// The program says so on `NOTIFY_SOCKET`.
+    Notify,
+}
+
+/// How a program that runs is asked whether it still serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alive {
+    /// What is asked; [`Check::Notify`]: it says `WATCHDOG=1` by itself.
+    pub check: Check,
+    /// From one try to the next.
+    pub interval: Duration,
+    /// How long one try may take, or how long it may be silent.
+    pub timeout: Duration,
+    /// Failures in a row that are one too many.
+    pub failures: u32,
+}
+
+/// What a program is to the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `[program.NAME]`.
+    Program,
+    /// `[eventlistener.NAME]`.
+    EventListener,
+    /// `[fcgi-program.NAME]`.
+    FcgiProgram,
+}
+
+/// A limit of the system on one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Which, such as `nofile`.
+    pub name: &'static str,
+    /// Its number for the system.
+    pub resource: u32,
+    /// The limit, soft and hard; `None`: unlimited.
+    pub value: Option<u64>,
+}
+
+/// Where an output is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logfile {
+    /// Nowhere.
+    None,
+    /// In a file that the daemon names, in `childlogdir`.
+    Auto,
+    /// In this file.
+    File(PathBuf),
 }
 
 /// The readiness check of a program.
@@ -92,14 +140,20 @@ pub struct Ready {
 /// Where a stream of output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// The file; `None` drops the output.
-    pub logfile: Option<PathBuf>,
+    /// The file.
+    pub logfile: Logfile,
     /// Size at which the file is rotated; 0: never.
     pub maxbytes: u64,
     /// Old files that are kept.
     pub backups: usize,
     /// Whether it also goes to the daemon's own stdout.
     pub tee: bool,
+    /// Whether it also goes to the system's log.
+    pub syslog: bool,
+    /// Bytes of one `PROCESS_COMMUNICATION` event; 0: there are none.
+    pub capture_maxbytes: u64,
+    /// Whether every piece of it is a `PROCESS_LOG` event.
+    pub events_enabled: bool,
 }
 
 /// A program, checked.
@@ -109,9 +163,14 @@ pub struct Output {
     reason = "the fields are the keys of the configuration, described in docs/supervisor.md"
 )]
 pub struct Program {
+    /// The section's name, which several processes may share.
+    pub program: String,
+    pub kind: Kind,
     pub name: String,
     pub group: String,
     pub command: Vec<String>,
+    /// The command in the words of the file, for `getAllConfigInfo`.
+    pub command_text: String,
     pub priority: i64,
     pub autostart: bool,
     pub autorestart: AutoRestart,
@@ -136,15 +195,26 @@ pub struct Program {
     pub start_limit: Option<StartLimit>,
     pub on_fatal: OnFatal,
     pub drainsignal: Option<Signal>,
+    pub reopen_signal: Option<Signal>,
     pub sockets: Vec<String>,
+    /// The socket that is its standard input, if it is an fcgi-program.
+    pub fcgi_socket: Option<String>,
+    pub alive: Option<Alive>,
+    /// The group that it runs as, if not its user's own.
+    pub run_group: Option<String>,
+    /// The groups that it has beside, if not its user's own.
+    pub supplementary_groups: Option<Vec<String>>,
+    pub nice: Option<i32>,
+    pub rlimits: Vec<Rlimit>,
+    /// What `SUPERVISOR_SERVER_URL` says, if not the daemon's own.
+    pub serverurl: Option<String>,
 }
 
 /// Keys of supervisord and ours that this version does not know yet.
-const LATER: [&str; 20] = [
+const LATER: [&str; 18] = [
     "process_name",
     "numprocs",
     "numprocs_start",
-    "serverurl",
     "stdout_capture_maxbytes",
     "stdout_events_enabled",
     "stdout_syslog",
@@ -157,7 +227,6 @@ const LATER: [&str; 20] = [
     "supplementary_groups",
     "nice",
     "rlimits",
-    "reopen_signal",
     "stdin",
     "events",
     "socket",
@@ -189,7 +258,7 @@ pub(super) fn read(name: &str, line: usize, names: &Names, mut keys: Keys<'_>) -
         &mut keys,
         ["stderr_logfile", "stderr_logfile_maxbytes", "stderr_logfile_backups", "stderr_tee"],
     );
-    if redirect_stderr && stderr.logfile.is_some() {
+    if redirect_stderr && matches!(stderr.logfile, Logfile::File(_)) {
         keys.mistake(
             keys.line("stderr_logfile"),
             "`stderr_logfile` has no effect with `redirect_stderr = true`: remove one of them".to_owned(),
@@ -198,9 +267,12 @@ pub(super) fn read(name: &str, line: usize, names: &Names, mut keys: Keys<'_>) -
     let seconds =
         |value: &str| units::duration(value).map_err(|_| "must be a number of seconds, 0 or more".to_owned());
     let program = Program {
+        program: name.to_owned(),
+        kind: Kind::Program,
         name: name.to_owned(),
         group: name.to_owned(),
         command: command.clone().unwrap_or_default(),
+        command_text: shlex::try_join(command.iter().flatten().map(String::as_str)).unwrap_or_default(),
         priority: keys.number("priority", "a whole number").unwrap_or(999),
         autostart: keys.boolean("autostart").unwrap_or(true),
         autorestart: keys.get("autorestart", autorestart).unwrap_or(AutoRestart::Unexpected),
@@ -225,7 +297,15 @@ pub(super) fn read(name: &str, line: usize, names: &Names, mut keys: Keys<'_>) -
         start_limit: start_limit(&mut keys),
         on_fatal: keys.get("on_fatal", on_fatal).unwrap_or(OnFatal::Ignore),
         drainsignal: keys.get("drainsignal", units::signal),
+        reopen_signal: keys.get("reopen_signal", units::signal),
         sockets: keys.list("sockets").unwrap_or_default(),
+        fcgi_socket: None,
+        alive: None,
+        run_group: None,
+        supplementary_groups: None,
+        nice: None,
+        rlimits: Vec::new(),
+        serverurl: keys.text("serverurl"),
     };
     if command.is_none() && keys.entry("command").is_none() {
         keys.mistake(line, format!("[program.{name}] has no `command`"));
@@ -264,22 +344,25 @@ fn command(keys: &mut Keys<'_>, key: &'static str, names: &Names) -> Option<Vec<
 
 fn output(keys: &mut Keys<'_>, [logfile, maxbytes, backups, tee]: [&'static str; 4]) -> Output {
     let logfile = keys.get(logfile, |text| match text.to_ascii_lowercase().as_str() {
-        "none" | "off" | "" => Ok(None),
-        "auto" => Err("must be the path of a file or NONE: AUTO is not supported by this version".to_owned()),
+        "none" | "off" | "" => Ok(Logfile::None),
+        "auto" => Ok(Logfile::Auto),
         "syslog" => {
             Err("must be the path of a file or NONE: syslog is not supported by this version".to_owned())
         }
-        _ => Ok(Some(PathBuf::from(text))),
+        _ => Ok(Logfile::File(PathBuf::from(text))),
     });
     let backups_allowed = |text: &str| match text.trim().parse() {
         Ok(number) if number <= BACKUPS_MAX => Ok(number),
         _ => Err(format!("must be a number from 0 to {BACKUPS_MAX}")),
     };
     Output {
-        logfile: logfile.flatten(),
+        logfile: logfile.unwrap_or(Logfile::Auto),
         maxbytes: keys.get(maxbytes, units::bytes).unwrap_or(MAXBYTES_DEFAULT),
         backups: keys.get(backups, backups_allowed).unwrap_or(BACKUPS_DEFAULT),
         tee: keys.boolean(tee).unwrap_or(false),
+        syslog: false,
+        capture_maxbytes: 0,
+        events_enabled: false,
     }
 }
 

@@ -76,7 +76,7 @@ fn every_key_of_a_program_arrives() {
     assert_eq!((a.autorestart, a.startsecs, a.startretries), (AutoRestart::Always, Duration::ZERO, 1000));
     assert_eq!((a.exitcodes.as_slice(), a.stopsignal), (&[0, 2][..], nix::sys::signal::SIGQUIT));
     assert_eq!((a.stopwaitsecs, a.stopasgroup, a.killasgroup), (Duration::from_millis(500), false, false));
-    assert_eq!(a.stdout.logfile.as_deref(), Some(Path::new("/run/sse/a.log")));
+    assert_eq!(a.stdout.logfile, Logfile::File("/run/sse/a.log".into()));
     assert_eq!((a.stdout.maxbytes, a.stdout.backups, a.stdout.tee), (1 << 20, 3, true));
     assert_eq!(a.environment, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "2".to_owned())]);
     assert_eq!(a.umask, Some(0o027));

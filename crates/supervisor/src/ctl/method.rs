@@ -81,6 +81,23 @@ pub enum Call {
     },
     ClearAllProcessLogs,
     ListMethods,
+    Restart,
+    ReloadConfig,
+    AddProcessGroup {
+        name: String,
+    },
+    RemoveProcessGroup {
+        name: String,
+    },
+    GetAllConfigInfo,
+    SendProcessStdin {
+        name: String,
+        chars: String,
+    },
+    SendRemoteCommEvent {
+        kind: String,
+        data: String,
+    },
     /// Where the output of a program, or without a name the daemon's own log, is written: for those who follow it.
     LogPath {
         channel: Channel,
@@ -89,12 +106,14 @@ pub enum Call {
 }
 
 /// Every method, sorted.
-pub const METHODS: [&str; 31] = [
+pub const METHODS: [&str; 38] = [
+    "supervisor.addProcessGroup",
     "supervisor.clearAllProcessLogs",
     "supervisor.clearLog",
     "supervisor.clearProcessLog",
     "supervisor.clearProcessLogs",
     "supervisor.getAPIVersion",
+    "supervisor.getAllConfigInfo",
     "supervisor.getAllProcessInfo",
     "supervisor.getIdentification",
     "supervisor.getPID",
@@ -107,6 +126,11 @@ pub const METHODS: [&str; 31] = [
     "supervisor.readProcessLog",
     "supervisor.readProcessStderrLog",
     "supervisor.readProcessStdoutLog",
+    "supervisor.reloadConfig",
+    "supervisor.removeProcessGroup",
+    "supervisor.restart",
+    "supervisor.sendProcessStdin",
+    "supervisor.sendRemoteCommEvent",
     "supervisor.shutdown",
     "supervisor.signalAllProcesses",
     "supervisor.signalProcess",
@@ -170,6 +194,17 @@ impl Call {
                 Self::ClearProcessLogs { name: params.text()? }
             }
             "supervisor.clearAllProcessLogs" => Self::ClearAllProcessLogs,
+            "supervisor.restart" => Self::Restart,
+            "supervisor.reloadConfig" => Self::ReloadConfig,
+            "supervisor.addProcessGroup" => Self::AddProcessGroup { name: params.text()? },
+            "supervisor.removeProcessGroup" => Self::RemoveProcessGroup { name: params.text()? },
+            "supervisor.getAllConfigInfo" => Self::GetAllConfigInfo,
+            "supervisor.sendProcessStdin" => {
+                Self::SendProcessStdin { name: params.text()?, chars: params.text()? }
+            }
+            "supervisor.sendRemoteCommEvent" => {
+                Self::SendRemoteCommEvent { kind: params.text()?, data: params.text()? }
+            }
             "system.listMethods" => Self::ListMethods,
             _ => return Err(Fault::bare(FaultCode::UnknownMethod)),
         };

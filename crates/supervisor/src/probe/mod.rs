@@ -40,6 +40,7 @@ async fn succeeds<F: Future<Output = bool>>(check: &Check, exec: &impl Fn(Vec<St
         },
         Check::HttpUnix { socket, path } => get_unix(socket, path).await,
         Check::Exec(command) => exec(command.clone()).await,
+        Check::Notify => false,
     }
 }
 

@@ -88,6 +88,13 @@ impl Supervisor {
                 Some(path) if path.exists() => read(tail::read(&path, offset, length)),
                 path => Err(no_file(path)),
             },
+            Call::Restart
+            | Call::ReloadConfig
+            | Call::AddProcessGroup { .. }
+            | Call::RemoveProcessGroup { .. }
+            | Call::GetAllConfigInfo
+            | Call::SendProcessStdin { .. }
+            | Call::SendRemoteCommEvent { .. } => Err(Fault::bare(FaultCode::UnknownMethod)),
             Call::ClearLog => Err(Fault::new(FaultCode::Failed, "the daemon's own log is not cleared")),
             Call::ReadProcessLog { channel, name, offset, length } => {
                 self.log_of(&name, channel).and_then(|path| read(tail::read(&path, offset, length)))

@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Config, OnFatal};
+use crate::config::{Config, OnFatal, Source};
 use crate::ctl::server::Pending;
 use crate::logs::{Compressor, DaemonLog, StdoutQueue};
 use crate::os::guardian::{Guardian, MARK};
@@ -49,10 +49,8 @@ pub enum Ending {
 pub struct Parts {
     /// The configuration.
     pub config: Config,
-    /// The environment that programs inherit.
-    pub environment: Vec<(String, String)>,
-    /// The name of this host, for the configuration.
-    pub host: String,
+    /// Where it came from; its environment is what programs inherit.
+    pub source: Source,
     /// Who ends what is left if the daemon is killed; none as PID 1.
     pub guardian: Option<Guardian>,
     /// The thread that gzips.
@@ -68,8 +66,7 @@ pub struct Parts {
 /// Everything the loop knows.
 pub struct Supervisor {
     config: Config,
-    environment: Vec<(String, String)>,
-    host: String,
+    source: Source,
     guardian: Option<Guardian>,
     compressor: Compressor,
     stdout: StdoutQueue,
@@ -97,11 +94,10 @@ enum Note {
 impl Supervisor {
     /// Runs until everything has stopped.
     pub async fn run(parts: Parts, mut signals: Signals) -> Ending {
-        let Parts { config, environment, host, guardian, compressor, stdout, log, mut calls } = parts;
+        let Parts { config, source, guardian, compressor, stdout, log, mut calls } = parts;
         let (notes, mut noted) = mpsc::channel(QUEUE_MAX);
         let mut supervisor = Self {
-            environment,
-            host,
+            source,
             guardian,
             compressor,
             stdout,
@@ -387,20 +383,20 @@ impl Supervisor {
     }
 
     fn path(&self) -> Option<OsString> {
-        self.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
+        self.source.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
     }
 
     /// The daemon's environment, then its own additions, then the program's.
     fn child_environment(&self, name: &str, group: &str, own: &[(String, String)]) -> Vec<(String, String)> {
-        let mut env: BTreeMap<String, String> = self.environment.iter().cloned().collect();
+        let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
         // Sockets that the daemon itself was given are not its programs'.
         for variable in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
             env.remove(variable);
         }
         env.extend(self.config.supervisord.environment.iter().cloned());
         env.insert("SUPERVISOR_ENABLED".to_owned(), "1".to_owned());
-        if let Some(server) = &self.config.unix_http_server {
-            env.insert("SUPERVISOR_SERVER_URL".to_owned(), format!("unix://{}", server.file.display()));
+        if let Some(url) = self.config.control_url() {
+            env.insert("SUPERVISOR_SERVER_URL".to_owned(), url);
         }
         env.insert("SUPERVISOR_PROCESS_NAME".to_owned(), name.to_owned());
         env.insert("SUPERVISOR_GROUP_NAME".to_owned(), group.to_owned());

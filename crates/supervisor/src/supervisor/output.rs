@@ -36,7 +36,11 @@ impl Output {
         compressor: &Compressor,
         stdout: &StdoutQueue,
     ) -> Self {
-        let writer = output.logfile.as_ref().map(|path| {
+        let writer = (match &output.logfile {
+            config::Logfile::File(path) => Some(path),
+            _ => None,
+        })
+        .map(|path| {
             let config = LogConfig {
                 path: path.clone(),
                 maxbytes: output.maxbytes,

@@ -6,7 +6,7 @@ use crate::config::{Config, diff};
 
 impl Supervisor {
     pub(super) fn reload(&mut self) {
-        let new = match Config::load(&self.config.file, &self.environment, &self.host) {
+        let new = match self.source.load() {
             Ok(new) => new,
             Err(mistakes) => {
                 for mistake in &mistakes.0 {
@@ -16,14 +16,13 @@ impl Supervisor {
             }
         };
         let diff = diff(&self.config, &new);
-        if (&new.supervisord, &new.unix_http_server)
-            != (&self.config.supervisord, &self.config.unix_http_server)
-        {
-            log::warn!("[supervisord] and [unix_http_server] are read at the next start of supervisord only");
+        if (&new.supervisord, &new.http_servers) != (&self.config.supervisord, &self.config.http_servers) {
+            log::warn!(
+                "[supervisord], [unix_http_server] and [inet_http_server] are read at the next start of supervisord only"
+            );
         }
-        let (supervisord, unix_http_server) =
-            (self.config.supervisord.clone(), self.config.unix_http_server.clone());
-        self.config = Config { supervisord, unix_http_server, ..new };
+        let (supervisord, http_servers) = (self.config.supervisord.clone(), self.config.http_servers.clone());
+        self.config = Config { supervisord, http_servers, ..new };
         for name in diff.removed {
             log::info!("removed: {name}");
             self.stop_for(&name, AfterStop::Remove);
