@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use supervisor::config::{Config, HttpAddress, HttpServer, Source};
 use supervisor::ctl::server::{self, Credentials, Limits};
 use supervisor::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, Writer};
+use supervisor::os::again;
 use supervisor::os::guardian::Guardian;
 use supervisor::os::signals::Signals;
 use supervisor::os::sockets::listen_unix;
@@ -92,7 +93,12 @@ fn main() -> ExitCode {
     if check {
         return say(&format!("{}: valid, {} programs\n", file.display(), config.programs.len()));
     }
+    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     match run(config, source) {
+        Ok(Ending::Restart) => {
+            let error = again::execute(&folder);
+            complain(&format!("Error: cannot begin anew: {error}"), EXIT_CONFIGURATION)
+        }
         Ok(Ending::Ordered) => ExitCode::SUCCESS,
         Ok(Ending::Fatal) => ExitCode::from(EXIT_FATAL),
         Err(error) => complain(&format!("Error: {error:#}"), EXIT_CONFIGURATION),

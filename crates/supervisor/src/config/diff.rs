@@ -1,45 +1,90 @@
 //! What a reload changes.
 
-use super::Config;
+use super::{Config, Group, Program, Socket};
 
-/// Names of programs, sorted.
+/// A group with everything that belongs to it: what is compared at a reload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    /// The group.
+    pub group: Group,
+    /// Its processes, in the order of the file.
+    pub programs: Vec<Program>,
+    /// The sockets that they use.
+    pub sockets: Vec<Socket>,
+}
+
+impl Definition {
+    /// Whether this process is the same in both, with the sockets that it uses.
+    #[must_use]
+    pub fn has_same(&self, other: &Self, name: &str) -> bool {
+        let find = |definition: &'_ Self| {
+            let program = definition.programs.iter().find(|program| program.name == name)?.clone();
+            let sockets: Vec<Socket> =
+                definition.sockets.iter().filter(|socket| program.uses(&socket.name)).cloned().collect();
+            Some((program, sockets))
+        };
+        find(self) == find(other)
+    }
+}
+
+impl Program {
+    /// Whether it gets this socket.
+    #[must_use]
+    pub fn uses(&self, socket: &str) -> bool {
+        self.sockets.iter().any(|name| name == socket) || self.fcgi_socket.as_deref() == Some(socket)
+    }
+}
+
+impl Config {
+    /// The groups, in the order of the file.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<Definition> {
+        self.groups.iter().map(|group| self.of(group)).collect()
+    }
+
+    /// The group of this name.
+    #[must_use]
+    pub fn definition(&self, name: &str) -> Option<Definition> {
+        self.groups.iter().find(|group| group.name == name).map(|group| self.of(group))
+    }
+
+    fn of(&self, group: &Group) -> Definition {
+        let programs: Vec<Program> =
+            self.programs.iter().filter(|program| program.group == group.name).cloned().collect();
+        let used = |socket: &&Socket| programs.iter().any(|program| program.uses(&socket.name));
+        let sockets = self.sockets.iter().filter(used).cloned().collect();
+        Definition { group: group.clone(), programs, sockets }
+    }
+}
+
+/// Names of groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// In the new configuration alone.
     pub added: Vec<String>,
     /// In both, with other values.
     pub changed: Vec<String>,
-    /// In the old configuration alone.
+    /// In use alone.
     pub removed: Vec<String>,
 }
 
-/// Compares the programs of two configurations; a program changes with a socket that it uses.
+/// Compares what is in use with a configuration.
 #[must_use]
-pub fn diff(old: &Config, new: &Config) -> Diff {
-    let find = |config: &'_ Config, name: &str| config.programs.iter().find(|p| p.name == name).cloned();
-    let sockets = |config: &Config, names: &[String]| -> Vec<_> {
-        config.sockets.iter().filter(|socket| names.contains(&socket.name)).cloned().collect()
-    };
+pub fn diff<'a>(active: impl IntoIterator<Item = &'a Definition>, new: &Config) -> Diff {
     let mut diff = Diff::default();
-    for program in &new.programs {
-        match find(old, &program.name) {
-            None => diff.added.push(program.name.clone()),
-            Some(before) => {
-                let same =
-                    before == *program && sockets(old, &before.sockets) == sockets(new, &program.sockets);
-                if !same {
-                    diff.changed.push(program.name.clone());
-                }
-            }
+    let active: Vec<&Definition> = active.into_iter().collect();
+    for definition in new.definitions() {
+        let name = &definition.group.name;
+        match active.iter().find(|active| active.group.name == *name) {
+            None => diff.added.push(name.clone()),
+            Some(active) if **active != definition => diff.changed.push(name.clone()),
+            Some(_) => {}
         }
     }
-    for program in &old.programs {
-        if find(new, &program.name).is_none() {
-            diff.removed.push(program.name.clone());
+    for Definition { group, .. } in active {
+        if !new.groups.iter().any(|new| new.name == group.name) {
+            diff.removed.push(group.name.clone());
         }
-    }
-    for names in [&mut diff.added, &mut diff.changed, &mut diff.removed] {
-        names.sort();
     }
     diff
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, fs};
 
-pub use diff::{Diff, diff};
+pub use diff::{Definition, Diff, diff};
 pub use document::Mistake;
 use document::{Document, Section};
 use expand::Names;

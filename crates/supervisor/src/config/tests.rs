@@ -197,7 +197,7 @@ fn a_reload_names_what_was_added_changed_and_removed() {
         parse("[program.b]\ncommand = \"b\"\n[program.c]\ncommand = \"c 2\"\n[program.d]\ncommand = \"d\"");
     let names = |name: &str| vec![name.to_owned()];
     assert_eq!(
-        diff(&old.expect("valid"), &new.expect("valid")),
+        diff(&old.expect("valid").definitions(), &new.expect("valid")),
         Diff { added: names("d"), changed: names("c"), removed: names("a") }
     );
 }

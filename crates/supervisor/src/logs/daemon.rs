@@ -1,6 +1,6 @@
 //! The daemon's own log, in supervisord's words: `2026-01-31 12:00:00,123 INFO spawned: 'web' with pid 7`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -37,6 +37,11 @@ impl DaemonLog {
     /// Says nothing more on stdout.
     pub fn close(&self) {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Begins the file anew.
+    pub fn clear(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.lock().unwrap_or_else(PoisonError::into_inner).clear())
     }
 
     /// Opens the file anew at the next sentence.

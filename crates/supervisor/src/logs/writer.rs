@@ -115,19 +115,13 @@ impl Writer {
         self.file = None;
     }
 
-    /// Empties the log: this file and the rotated ones are removed.
+    /// Begins the file anew; the rotated ones stay, as in supervisord.
     pub fn clear(&mut self) -> io::Result<()> {
         self.file = None;
-        self.names.locked(|| {
-            let rotated = list(&self.config.path).unwrap_or_default();
-            for path in rotated.iter().map(|info| info.to_path(&self.config.path)) {
-                fs::remove_file(path)?;
-            }
-            match fs::remove_file(&self.config.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-        })?;
+        match fs::remove_file(&self.config.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         self.open()
     }
 

@@ -1,5 +1,6 @@
 //! The operating system: processes, signals, pipes, users, listening sockets.
 
+pub mod again;
 pub mod guardian;
 pub mod pipes;
 pub mod reaper;

@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use tokio::io::AsyncReadExt;
 
 /// The signals the daemon answers.
-const SIGNALS: [Signal; 6] =
+pub(super) const SIGNALS: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGCHLD];
 
 /// Wakes when a signal came; many of a kind may count as one.
@@ -31,6 +31,8 @@ impl Signals {
             signal_hook::low_level::pipe::register(signal as i32, write.try_clone()?)?;
             raised.push((signal, flag));
         }
+        // The run before this one may have left them waiting.
+        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SIGNALS.into_iter().collect::<SigSet>()), None)?;
         Ok(Self { wake: tokio::net::UnixStream::from_std(read)?, raised })
     }
 

@@ -78,6 +78,8 @@ pub enum Input {
     Exited(Exit),
     /// The readiness check succeeded.
     Ready,
+    /// It was asked whether it still serves, and does not; with why.
+    Unhealthy(String),
     /// The stop signal could not be sent.
     SignalFailed,
     /// The deadline has come.
@@ -104,8 +106,25 @@ pub enum Action {
     Terminate,
     /// Send SIGKILL.
     Kill,
+    /// It is in another state now; whoever listens is to be told.
+    Entered(Entered),
     /// Write this to the log.
     Log(Level, String),
+}
+
+/// A change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entered {
+    /// The state before.
+    pub from: ProcessState,
+    /// The state now.
+    pub to: ProcessState,
+    /// The process that it concerns.
+    pub pid: Option<u32>,
+    /// Whether an exit was one of those that are no failure.
+    pub expected: bool,
+    /// Failures in a row so far.
+    pub tries: u32,
 }
 
 /// A program.
@@ -119,6 +138,8 @@ pub struct Program {
     ready: bool,
     /// It was not ready in time and is being ended for it.
     overdue: bool,
+    /// It is being ended only to begin anew.
+    again: bool,
     failures: u32,
     starts: VecDeque<Instant>,
     spawn_error: String,
@@ -140,6 +161,7 @@ impl Program {
             deadline: None,
             ready: false,
             overdue: false,
+            again: false,
             failures: 0,
             starts: VecDeque::new(),
             spawn_error: String::new(),
@@ -201,10 +223,10 @@ impl Program {
             Input::SpawnFailed(why) => self.spawn_failed(why, now),
             Input::Exited(exit) => self.exited(exit, now),
             Input::Ready => self.on_ready(now),
+            Input::Unhealthy(why) => self.unhealthy(&why, now),
             Input::SignalFailed => {
                 self.deadline = None;
-                self.state = ProcessState::Unknown;
-                Vec::new()
+                vec![self.enter(ProcessState::Unknown)]
             }
             Input::Timeout if self.deadline.is_some_and(|deadline| deadline <= now) => self.timeout(now),
             Input::Timeout => Vec::new(),
@@ -226,18 +248,30 @@ impl Program {
                     self.rules.name,
                     within.as_secs_f64()
                 );
-                return self.give_up(text);
+                let mut actions = Vec::new();
+                self.give_up(text, &mut actions);
+                return actions;
             }
             self.starts.push_back(now);
         }
-        self.state = ProcessState::Starting;
         self.spawn_error.clear();
         self.exit = None;
         self.ready = false;
         self.overdue = false;
+        self.again = false;
         self.deadline = None;
         self.started = Some(now);
-        vec![Action::Spawn]
+        vec![self.enter(ProcessState::Starting), Action::Spawn]
+    }
+
+    /// Every change of state goes through here.
+    fn enter(&mut self, to: ProcessState) -> Action {
+        self.enter_with(to, self.pid, true)
+    }
+
+    fn enter_with(&mut self, to: ProcessState, pid: Option<u32>, expected: bool) -> Action {
+        let from = std::mem::replace(&mut self.state, to);
+        Action::Entered(Entered { from, to, pid, expected, tries: self.failures })
     }
 
     fn spawned(&mut self, pid: u32, now: Instant) -> Vec<Action> {
@@ -275,39 +309,53 @@ impl Program {
         if self.deadline.is_some() {
             return Vec::new();
         }
-        self.state = ProcessState::Running;
         self.failures = 0;
+        let entered = self.enter(ProcessState::Running);
         let text = format!(
             "success: {} entered RUNNING state, process has stayed up for > than {} seconds (startsecs)",
             self.rules.name,
             self.rules.startsecs.as_secs_f64()
         );
-        vec![Action::Log(Level::Info, text)]
+        vec![entered, Action::Log(Level::Info, text)]
     }
 
     fn stop(&mut self, now: Instant) -> Vec<Action> {
         match self.state {
             ProcessState::Backoff => {
-                self.state = ProcessState::Stopped;
                 self.deadline = None;
-                Vec::new()
+                vec![self.enter(ProcessState::Stopped)]
             }
             ProcessState::Starting | ProcessState::Running if self.pid.is_some() => {
                 let overdue = std::mem::take(&mut self.overdue);
-                self.state = ProcessState::Stopping;
+                let entered = self.enter(ProcessState::Stopping);
                 if overdue && self.deadline.is_some() {
                     // The signal was sent already when it was not ready in time.
-                    return Vec::new();
+                    return vec![entered];
                 }
                 self.deadline = Some(now + self.rules.stopwaitsecs);
-                vec![Action::Terminate]
+                vec![entered, Action::Terminate]
+            }
+            ProcessState::Stopping => {
+                self.again = false;
+                Vec::new()
             }
             _ => Vec::new(),
         }
     }
 
+    /// It runs, but does not serve: it is ended in order to begin anew.
+    fn unhealthy(&mut self, why: &str, now: Instant) -> Vec<Action> {
+        if self.state != ProcessState::Running {
+            return Vec::new();
+        }
+        self.again = true;
+        self.deadline = Some(now + self.rules.stopwaitsecs);
+        let text = format!("unhealthy: {} is restarted: {why} (alive)", self.rules.name);
+        vec![Action::Log(Level::Warn, text), self.enter(ProcessState::Stopping), Action::Terminate]
+    }
+
     fn exited(&mut self, exit: Exit, now: Instant) -> Vec<Action> {
-        self.pid = None;
+        let pid = self.pid.take();
         self.deadline = None;
         self.ready = false;
         let name = self.rules.name.clone();
@@ -329,12 +377,13 @@ impl Program {
             }
             ProcessState::Running => {
                 self.failures = 0;
-                self.state = ProcessState::Exited;
+                let entered = self.enter_with(ProcessState::Exited, pid, expected);
                 let judged = if expected { "expected" } else { "not expected" };
                 if !expected {
                     self.spawn_error = format!("Bad exit code {}", exit.status());
                 }
-                let mut actions = vec![Action::Log(level, format!("exited: {name} ({exit}; {judged})"))];
+                let mut actions =
+                    vec![entered, Action::Log(level, format!("exited: {name} ({exit}; {judged})"))];
                 self.exit = Some(exit);
                 let again = match self.rules.restart {
                     Restart::Never => false,
@@ -347,10 +396,15 @@ impl Program {
                 actions
             }
             _ => {
-                self.state = ProcessState::Stopped;
+                let again = std::mem::take(&mut self.again);
+                let entered = self.enter_with(ProcessState::Stopped, pid, expected);
                 let text = format!("stopped: {name} ({exit})");
                 self.exit = Some(exit);
-                vec![Action::Log(level, text)]
+                let mut actions = vec![entered, Action::Log(level, text)];
+                if again {
+                    actions.extend(self.start(now));
+                }
+                actions
             }
         }
     }
@@ -358,24 +412,25 @@ impl Program {
     /// STARTING → BACKOFF, or FATAL when the tries are used up.
     fn back_off(&mut self, now: Instant) -> Vec<Action> {
         self.failures = self.failures.saturating_add(1);
-        self.state = ProcessState::Backoff;
+        let mut actions = vec![self.enter(ProcessState::Backoff)];
         if self.failures > self.rules.startretries {
             let text = format!(
                 "gave up: {} entered FATAL state, too many start retries too quickly",
                 self.rules.name
             );
-            return self.give_up(text);
+            self.give_up(text, &mut actions);
+            return actions;
         }
         let chance = self.next_chance();
         self.deadline = Some(now + self.rules.backoff.wait(self.failures, chance));
-        Vec::new()
+        actions
     }
 
-    fn give_up(&mut self, text: String) -> Vec<Action> {
-        self.state = ProcessState::Fatal;
+    fn give_up(&mut self, text: String, actions: &mut Vec<Action>) {
         self.deadline = None;
         self.failures = 0;
-        vec![Action::Log(Level::Info, text)]
+        actions.push(self.enter(ProcessState::Fatal));
+        actions.push(Action::Log(Level::Info, text));
     }
 
     fn timeout(&mut self, now: Instant) -> Vec<Action> {

@@ -1,34 +1,52 @@
 //! In which order programs start and stop: along `depends_on`, then `priority`.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 /// One program among the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Lower starts first and stops last.
-    pub priority: i64,
+    /// Of its group, then its own; lower starts first and stops last.
+    pub priority: (i64, i64),
     /// Places of those it depends on.
     pub depends_on: Vec<usize>,
 }
 
-/// The places of all nodes so that each comes after what it depends on, and of those that could come next the
-/// one with the lowest priority does. The nodes must not depend on each other in a circle.
-#[must_use]
-pub fn start_order(nodes: &[Node]) -> Vec<usize> {
-    let mut order: Vec<usize> = Vec::with_capacity(nodes.len());
-    let mut placed = vec![false; nodes.len()];
-    while order.len() < nodes.len() {
-        let next = (0..nodes.len())
-            .filter(|n| !placed[*n] && nodes[*n].depends_on.iter().all(|d| placed[*d]))
-            .min_by_key(|n| (nodes[*n].priority, *n));
-        let Some(next) = next else { break };
-        placed[next] = true;
-        order.push(next);
-    }
-    order
+/// Who comes after whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Order {
+    /// All places, so that each comes after what it depends on, and of those that could come next the one with the
+    /// lowest priority does.
+    pub start: Vec<usize>,
+    /// For each place those that depend on it, directly.
+    pub dependants: Vec<Vec<usize>>,
 }
 
-/// The places of those that depend on `node`, directly.
-pub fn dependants(nodes: &[Node], node: usize) -> impl Iterator<Item = usize> + '_ {
-    nodes.iter().enumerate().filter(move |(_, other)| other.depends_on.contains(&node)).map(|(n, _)| n)
+impl Order {
+    /// The order of these nodes, which must not depend on each other in a circle.
+    #[must_use]
+    pub fn new(nodes: &[Node]) -> Self {
+        let mut dependants = vec![Vec::new(); nodes.len()];
+        let mut missing: Vec<usize> = nodes.iter().map(|node| node.depends_on.len()).collect();
+        for (n, node) in nodes.iter().enumerate() {
+            for on in &node.depends_on {
+                dependants[*on].push(n);
+            }
+        }
+        let mut next: BinaryHeap<_> =
+            (0..nodes.len()).filter(|n| missing[*n] == 0).map(|n| Reverse((nodes[n].priority, n))).collect();
+        let mut start = Vec::with_capacity(nodes.len());
+        while let Some(Reverse((_, n))) = next.pop() {
+            start.push(n);
+            for dependant in &dependants[n] {
+                missing[*dependant] -= 1;
+                if missing[*dependant] == 0 {
+                    next.push(Reverse((nodes[*dependant].priority, *dependant)));
+                }
+            }
+        }
+        Self { start, dependants }
+    }
 }
 
 #[cfg(test)]
@@ -36,7 +54,7 @@ mod tests {
     use super::*;
 
     fn node(priority: i64, depends_on: &[usize]) -> Node {
-        Node { priority, depends_on: depends_on.to_vec() }
+        Node { priority: (priority, 999), depends_on: depends_on.to_vec() }
     }
 
     #[test]
@@ -47,14 +65,15 @@ mod tests {
             (vec![node(3, &[]), node(2, &[]), node(1, &[0])], vec![1, 0, 2]),
             (vec![node(1, &[2]), node(1, &[0]), node(9, &[])], vec![2, 0, 1]),
         ] {
-            assert_eq!(start_order(&nodes), expected, "{nodes:?}");
+            assert_eq!(Order::new(&nodes).start, expected, "{nodes:?}");
         }
+        let within = |own| Node { priority: (1, own), depends_on: Vec::new() };
+        assert_eq!(Order::new(&[within(2), within(1), node(0, &[])]).start, [2, 1, 0]);
     }
 
     #[test]
     fn dependants_are_those_that_name_it() {
         let nodes = [node(1, &[]), node(1, &[0]), node(1, &[0, 1])];
-        assert_eq!(dependants(&nodes, 0).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(dependants(&nodes, 2).count(), 0);
+        assert_eq!(Order::new(&nodes).dependants, [vec![1, 2], vec![2], vec![]]);
     }
 }

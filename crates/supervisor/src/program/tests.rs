@@ -45,6 +45,7 @@ fn check(rules: Rules, rows: &[Row]) -> Vec<String> {
                 sentences.push(text.clone());
                 false
             }
+            Action::Entered(_) => false,
             _ => true,
         });
         assert_eq!((program.state(), done.as_slice()), (*state, *actions), "row {n}: {input:?} at {second}");
@@ -122,6 +123,53 @@ fn a_program_that_exits_too_soon_is_tried_startretries_times_more() {
             "exited: web (exit status 1; not expected)",
             "gave up: web entered FATAL state, too many start retries too quickly",
         ]
+    );
+}
+
+#[test]
+fn a_program_that_no_longer_serves_begins_anew_unless_it_is_stopped_meanwhile() {
+    let unhealthy = || Input::Unhealthy("no answer".to_owned());
+    let never = Rules { restart: Restart::Never, ..rules() };
+    let sentences = check(
+        never.clone(),
+        &[
+            (0.0, Start, Starting, &[Spawn]),
+            (0.0, Spawned(7), Starting, &[]),
+            (0.5, unhealthy(), Starting, &[]),
+            (1.0, Timeout, Running, &[]),
+            (5.0, unhealthy(), Stopping, &[Terminate]),
+            (15.0, Timeout, Stopping, &[Kill]),
+            (15.1, signal("SIGKILL"), Starting, &[Spawn]),
+        ],
+    );
+    assert_eq!(sentences[2], "unhealthy: web is restarted: no answer (alive)");
+    check(
+        never,
+        &[
+            (0.0, Start, Starting, &[Spawn]),
+            (0.0, Spawned(7), Starting, &[]),
+            (1.0, Timeout, Running, &[]),
+            (5.0, unhealthy(), Stopping, &[Terminate]),
+            (5.1, Stop, Stopping, &[]),
+            (5.2, code(0), Stopped, &[]),
+        ],
+    );
+}
+
+#[test]
+fn every_change_of_state_is_told_in_its_order() {
+    let mut program = Program::new(Rules { startretries: 0, ..rules() }, 1);
+    let now = Instant::now();
+    let mut told = Vec::new();
+    for input in [Start, Spawned(7), code(1)] {
+        told.extend(program.on(input, now).into_iter().filter_map(|action| match action {
+            Action::Entered(Entered { from, to, pid, tries, .. }) => Some((from, to, pid, tries)),
+            _ => None,
+        }));
+    }
+    assert_eq!(
+        told,
+        [(Stopped, Starting, None, 0), (Starting, InBackoff, None, 1), (InBackoff, Fatal, None, 0),]
     );
 }
 

@@ -1,47 +1,25 @@
-//! Answers clients: what the daemon knows at once, and what they wait for until it has happened.
+//! Answers clients: each call goes to the part that knows.
 
-use std::io;
-
-use nix::sys::signal::Signal;
 use tokio::sync::oneshot;
 
 use super::Supervisor;
-use super::entry::{Entry, Id};
-use crate::config::units;
+use super::waiters::Goal;
 use crate::ctl::commands::API_VERSION;
 use crate::ctl::fault::{Fault, FaultCode};
-use crate::ctl::method::{Call, CallStatus, Channel, METHODS};
+use crate::ctl::method::{Call, METHODS};
 use crate::ctl::server::Answer;
 use crate::ctl::xmlrpc::Value;
-use crate::logs::tail::{self, ReadError};
-use crate::os::reaper;
-use crate::os::spawn::{self, SpawnError};
 use crate::program::ProcessState;
-use crate::program::name::Namespec;
+
+use super::input::StdinError;
 
 /// The version of the daemon that clients are told: that of supervisord whose interface this is would
 /// mislead those who look for our own.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a client waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
-    Started,
-    Stopped,
-}
-
-/// A client whose call is answered once every target has come to rest.
-pub(super) struct Waiter {
-    goal: Goal,
-    targets: Vec<(Id, Option<Result<(), Fault>>)>,
-    /// Whether the call named one program, and gets a plain answer.
-    single: Option<String>,
-    answer: oneshot::Sender<Answer>,
-}
-
 impl Supervisor {
     pub(super) fn on_call(&mut self, call: Call, answer: oneshot::Sender<Answer>) {
-        if self.shutdown.is_some() {
+        if self.shutdown.is_some() && !matches!(call, Call::SendRemoteCommEvent { .. }) {
             let _ = answer.send(Err(Fault::bare(FaultCode::ShutdownState)));
             return;
         }
@@ -55,10 +33,10 @@ impl Supervisor {
                 return self.change_many(self.group(&name), Goal::Stopped, wait, answer);
             }
             Call::StartAllProcesses { wait } => {
-                return self.change_many(Ok(self.ids_in_start_order()), Goal::Started, wait, answer);
+                return self.change_many(Ok(self.graph.ids.clone()), Goal::Started, wait, answer);
             }
             Call::StopAllProcesses { wait } => {
-                return self.change_many(Ok(self.ids_in_start_order()), Goal::Stopped, wait, answer);
+                return self.change_many(Ok(self.graph.ids.clone()), Goal::Stopped, wait, answer);
             }
             Call::GetApiVersion => Ok(API_VERSION.into()),
             Call::GetSupervisorVersion => Ok(VERSION.into()),
@@ -70,296 +48,93 @@ impl Supervisor {
             Call::GetPid => Ok(Value::Int(i64::from(std::process::id()))),
             Call::ListMethods => Ok(Value::Array(METHODS.iter().map(|name| (*name).into()).collect())),
             Call::Shutdown => {
-                self.begin_shutdown();
+                self.begin_shutdown(false);
                 Ok(true.into())
             }
-            Call::GetProcessInfo { name } => self.one(&name).map(|id| self.entries[&id].info().into()),
-            Call::GetAllProcessInfo => {
-                let mut infos: Vec<_> = self.entries.values().map(Entry::info).collect();
-                infos.sort_by(|a, b| (&a.group, &a.name).cmp(&(&b.group, &b.name)));
-                Ok(Value::Array(infos.into_iter().map(Value::from).collect()))
-            }
+            Call::Restart => self.restart(),
+            Call::ReloadConfig => self.reload_config(),
+            Call::AddProcessGroup { name } => self.add_process_group(&name),
+            Call::RemoveProcessGroup { name } => self.remove_process_group(&name),
+            Call::GetProcessInfo { name } => self.process_info(&name),
+            Call::GetAllProcessInfo => Ok(self.all_process_info()),
+            Call::GetAllConfigInfo => Ok(self.all_config_info()),
             Call::SignalProcess { name, signal } => self.signal_named(&name, &signal),
             Call::SignalProcessGroup { name, signal } => {
                 self.group(&name).and_then(|ids| self.signal_many(ids, &signal))
             }
-            Call::SignalAllProcesses { signal } => self.signal_many(self.ids_in_start_order(), &signal),
-            Call::ReadLog { offset, length } => match self.config.supervisord.logfile.clone() {
-                Some(path) if path.exists() => read(tail::read(&path, offset, length)),
-                path => Err(no_file(path)),
-            },
-            Call::Restart
-            | Call::ReloadConfig
-            | Call::AddProcessGroup { .. }
-            | Call::RemoveProcessGroup { .. }
-            | Call::GetAllConfigInfo
-            | Call::SendProcessStdin { .. }
-            | Call::SendRemoteCommEvent { .. } => Err(Fault::bare(FaultCode::UnknownMethod)),
-            Call::ClearLog => Err(Fault::new(FaultCode::Failed, "the daemon's own log is not cleared")),
+            Call::SignalAllProcesses { signal } => self.signal_many(self.graph.ids.clone(), &signal),
+            Call::SendProcessStdin { name, chars } => self.send_stdin(&name, &chars),
+            Call::SendRemoteCommEvent { kind, data } => Ok(self.remote_comm_event(kind, data)),
+            Call::ReadLog { offset, length } => self.read_log(offset, length),
+            Call::ClearLog => self.clear_log(),
             Call::ReadProcessLog { channel, name, offset, length } => {
-                self.log_of(&name, channel).and_then(|path| read(tail::read(&path, offset, length)))
+                self.read_process_log(&name, channel, offset, length)
             }
             Call::TailProcessLog { channel, name, offset, length } => {
-                self.log_of(&name, channel).map(|path| {
-                    let (bytes, offset, overflow) = tail::tail(&path, offset, length);
-                    Value::Array(vec![text(&bytes), Value::Int(offset), overflow.into()])
-                })
+                self.tail_process_log(&name, channel, offset, length)
             }
-            Call::ClearProcessLogs { name } => {
-                let id = self.one(&name);
-                id.and_then(|id| self.clear(id).map_err(|_| Fault::new(FaultCode::Failed, &name)))
-                    .map(|()| true.into())
-            }
-            Call::ClearAllProcessLogs => {
-                let ids = self.ids_in_start_order();
-                let cleared = ids.into_iter().map(|id| {
-                    let result =
-                        self.clear(id).map_err(|error| Fault::new(FaultCode::Failed, &error.to_string()));
-                    self.status(id, result).into()
-                });
-                Ok(Value::Array(cleared.collect()))
-            }
-            Call::LogPath { channel, name: Some(name) } => {
-                self.log_of(&name, channel).map(|path| path.display().to_string().into())
-            }
-            Call::LogPath { name: None, .. } => match self.config.supervisord.logfile.clone() {
-                Some(path) if path.exists() => Ok(path.display().to_string().into()),
-                path => Err(no_file(path)),
-            },
+            Call::ClearProcessLogs { name } => self.clear_process_logs(&name),
+            Call::ClearAllProcessLogs => Ok(self.clear_all_process_logs()),
+            Call::LogPath { channel, name } => self.log_path(name.as_deref(), channel),
         };
         let _ = answer.send(now);
     }
 
-    fn change(&mut self, name: &str, goal: Goal, wait: bool, answer: oneshot::Sender<Answer>) {
-        let spec = Namespec::parse(name);
-        if let Namespec::Group(group) = &spec {
-            return self.change_many(self.group(group), goal, wait, answer);
+    /// A broken configuration is found before anything is stopped for it.
+    fn restart(&mut self) -> Answer {
+        self.source.load().map_err(|mistakes| Fault::new(FaultCode::CantReread, &mistakes.to_string()))?;
+        self.begin_shutdown(true);
+        Ok(true.into())
+    }
+
+    fn reload_config(&mut self) -> Answer {
+        let diff =
+            self.reread().map_err(|mistakes| Fault::new(FaultCode::CantReread, &mistakes.to_string()))?;
+        let names = |names: Vec<String>| Value::Array(names.into_iter().map(Value::from).collect());
+        let lists = vec![names(diff.added), names(diff.changed), names(diff.removed)];
+        // An answer is an array of one, by tradition.
+        Ok(Value::Array(vec![Value::Array(lists)]))
+    }
+
+    fn add_process_group(&mut self, name: &str) -> Answer {
+        let definition = self.config.definition(name).ok_or_else(|| Fault::new(FaultCode::BadName, name))?;
+        if self.groups.contains_key(name) {
+            return Err(Fault::new(FaultCode::AlreadyAdded, name));
         }
-        match self.one(name).and_then(|id| self.ask(id, goal, true).map(|()| id)) {
-            Ok(id) if wait => {
-                self.waiters.push(Waiter {
-                    goal,
-                    targets: vec![(id, None)],
-                    single: Some(name.to_owned()),
-                    answer,
-                });
-            }
-            done => drop(answer.send(done.map(|_| true.into()))),
+        self.add_group(definition);
+        Ok(true.into())
+    }
+
+    fn remove_process_group(&mut self, name: &str) -> Answer {
+        if !self.groups.contains_key(name) {
+            return Err(Fault::new(FaultCode::BadName, name));
         }
-    }
-
-    fn change_many(
-        &mut self,
-        ids: Result<Vec<Id>, Fault>,
-        goal: Goal,
-        wait: bool,
-        answer: oneshot::Sender<Answer>,
-    ) {
-        let ids = match ids {
-            Ok(ids) => ids,
-            Err(fault) => return drop(answer.send(Err(fault))),
-        };
-        // Only those that the call changes appear in its answer.
-        let concerned = ids
-            .into_iter()
-            .filter(|id| self.entries[id].life.state().is_running() == (goal == Goal::Stopped));
-        let mut targets = Vec::new();
-        for id in concerned.collect::<Vec<_>>() {
-            let asked = self.ask(id, goal, false);
-            targets.push((id, if wait { asked.err().map(Err) } else { Some(asked) }));
+        let ids = self.ids_of(name);
+        if ids.iter().any(|id| !self.entries[id].life.state().is_stopped()) {
+            return Err(Fault::new(FaultCode::StillRunning, name));
         }
-        self.waiters.push(Waiter { goal, targets, single: None, answer });
+        self.remove_group(name);
+        Ok(true.into())
     }
 
-    /// Begins what is asked for, or says why not. By name a program goes at once; of many, in their order.
-    fn ask(&mut self, id: Id, goal: Goal, at_once: bool) -> Result<(), Fault> {
-        let entry = &self.entries[&id];
-        let (name, state) = (entry.config.name.clone(), entry.life.state());
-        match goal {
-            Goal::Started => {
-                match spawn::find(&entry.config.command[0], self.path().as_deref()) {
-                    Err(error @ SpawnError::NotFound(_)) => {
-                        return Err(Fault::new(FaultCode::NoFile, &error.to_string()));
-                    }
-                    Err(error) => return Err(Fault::new(FaultCode::NotExecutable, &error.to_string())),
-                    Ok(_) => {}
-                }
-                if state.is_running() {
-                    return Err(Fault::new(FaultCode::AlreadyStarted, &name));
-                }
-                if state == ProcessState::Unknown || state == ProcessState::Stopping {
-                    let why = format!("{name} is in an unknown process state");
-                    return Err(Fault::new(FaultCode::Failed, &why));
-                }
-                if at_once {
-                    if let Some(entry) = self.entries.get_mut(&id) {
-                        entry.wanted = false;
-                    }
-                    self.feed(id, crate::program::Input::Start);
-                } else if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.wanted = true;
-                    entry.revision += 1;
-                }
-            }
-            Goal::Stopped => {
-                if !state.is_running() {
-                    if let Some(entry) = self.entries.get_mut(&id) {
-                        entry.wanted = false;
-                    }
-                    return Err(Fault::new(FaultCode::NotRunning, &name));
-                }
-                if at_once {
-                    self.feed(id, crate::program::Input::Stop);
-                } else {
-                    self.want_stopped(id);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers every client whose programs have come to rest.
-    pub(super) fn answer_waiters(&mut self) {
-        let ending = self.shutdown.is_some();
-        let mut waiting = Vec::new();
-        for mut waiter in std::mem::take(&mut self.waiters) {
-            for (id, result) in &mut waiter.targets {
-                if result.is_none() {
-                    *result = self.came_to_rest(*id, waiter.goal, ending);
-                    let released = waiter.goal == Goal::Stopped && matches!(result, Some(Ok(())));
-                    if let Some(entry) = self.entries.get(id).filter(|_| released) {
-                        let names = entry.config.sockets.clone();
-                        self.sockets
-                            .release(&names, |name| self.entries.values().any(|entry| entry.holds(name)));
-                    }
-                }
-            }
-            if waiter.answer.is_closed() {
-                continue;
-            }
-            if waiter.targets.iter().any(|(_, result)| result.is_none()) {
-                waiting.push(waiter);
-                continue;
-            }
-            let answer = self.answer(waiter.targets, waiter.single.as_deref());
-            let _ = waiter.answer.send(answer);
-        }
-        self.waiters = waiting;
-    }
-
-    fn answer(&self, targets: Vec<(Id, Option<Result<(), Fault>>)>, single: Option<&str>) -> Answer {
-        match single {
-            Some(_) => match targets.into_iter().next() {
-                Some((_, Some(Err(fault)))) => Err(fault),
-                _ => Ok(true.into()),
-            },
-            None => {
-                let results =
-                    targets.into_iter().map(|(id, result)| self.status(id, result.unwrap_or(Ok(()))).into());
-                Ok(Value::Array(results.collect()))
-            }
-        }
-    }
-
-    fn came_to_rest(&self, id: Id, goal: Goal, ending: bool) -> Option<Result<(), Fault>> {
-        let Some(entry) = self.entries.get(&id) else { return Some(Ok(())) };
-        let (state, name) = (entry.life.state(), &entry.config.name);
-        match goal {
-            Goal::Stopped => state.is_stopped().then_some(Ok(())),
-            Goal::Started if entry.wanted && !ending => None,
-            Goal::Started => match state {
-                ProcessState::Running => Some(Ok(())),
-                _ if !entry.life.spawn_error().is_empty() => {
-                    Some(Err(Fault::new(FaultCode::SpawnError, name)))
-                }
-                ProcessState::Starting => None,
-                _ => Some(Err(Fault::new(FaultCode::AbnormalTermination, name))),
-            },
-        }
-    }
-
-    fn status(&self, id: Id, result: Result<(), Fault>) -> CallStatus {
-        let (name, group) = self
-            .entries
-            .get(&id)
-            .map(|e| (e.config.name.clone(), e.config.group.clone()))
-            .unwrap_or_default();
-        CallStatus { name, group, result }
-    }
-
-    fn one(&self, name: &str) -> Result<Id, Fault> {
-        let bad = || Fault::new(FaultCode::BadName, name);
-        let Namespec::Process { group, name } = Namespec::parse(name) else { return Err(bad()) };
-        let mut found = self.entries.iter().filter(|(_, e)| e.config.group == group && e.config.name == name);
-        found.next().map(|(id, _)| *id).ok_or_else(bad)
-    }
-
-    fn group(&self, name: &str) -> Result<Vec<Id>, Fault> {
-        let mut ids = self.ids_in_start_order();
-        ids.retain(|id| self.entries[id].config.group == name);
-        if ids.is_empty() { Err(Fault::new(FaultCode::BadName, name)) } else { Ok(ids) }
-    }
-
-    fn signal_named(&self, name: &str, signal: &str) -> Answer {
-        if let Namespec::Group(group) = Namespec::parse(name) {
-            return self.group(&group).and_then(|ids| self.signal_many(ids, signal));
-        }
+    fn send_stdin(&mut self, name: &str, chars: &str) -> Answer {
         let id = self.one(name)?;
-        let signal = parse_signal(signal)?;
-        self.send_signal(id, signal).map(|()| true.into())
-    }
-
-    fn signal_many(&self, ids: Vec<Id>, signal: &str) -> Answer {
-        let signal = parse_signal(signal)?;
-        let signallable = ids.into_iter().filter(|id| self.entries[id].life.state().is_signallable());
-        Ok(Value::Array(signallable.map(|id| self.status(id, self.send_signal(id, signal)).into()).collect()))
-    }
-
-    fn send_signal(&self, id: Id, signal: Signal) -> Result<(), Fault> {
-        let entry = &self.entries[&id];
-        match entry.life.pid().filter(|_| entry.life.state().is_signallable()) {
-            Some(pid) => reaper::signal(pid, signal, false).map_err(|errno| {
-                Fault::new(FaultCode::Failed, &format!("cannot signal {}: {errno}", entry.config.name))
-            }),
-            None => Err(Fault::new(FaultCode::NotRunning, &entry.config.name)),
+        let Some(entry) = self.entries.get_mut(&id) else { return Err(Fault::new(FaultCode::BadName, name)) };
+        if entry.life.pid().is_none() || entry.life.state() == ProcessState::Stopping {
+            return Err(Fault::new(FaultCode::NotRunning, name));
+        }
+        let written =
+            entry.stdin.as_mut().map_or(Err(StdinError::Closed), |stdin| stdin.write(chars.as_bytes()));
+        match written {
+            Ok(()) => Ok(true.into()),
+            Err(StdinError::Closed) => Err(Fault::new(FaultCode::NoFile, name)),
+            Err(StdinError::Full) => {
+                Err(Fault::new(FaultCode::Failed, &format!("{name} does not read its input")))
+            }
         }
     }
 
-    fn log_of(&self, name: &str, channel: Channel) -> Result<std::path::PathBuf, Fault> {
-        let entry = &self.entries[&self.one(name)?];
-        let output = if channel == Channel::Stdout { &entry.stdout } else { &entry.stderr };
-        match output.path() {
-            Some(path) if path.exists() => Ok(path),
-            path => Err(no_file(path)),
-        }
+    fn remote_comm_event(&mut self, _kind: String, _data: String) -> Value {
+        true.into()
     }
-
-    fn clear(&self, id: Id) -> io::Result<()> {
-        let entry = &self.entries[&id];
-        entry.stdout.clear()?;
-        entry.stderr.clear()
-    }
-}
-
-fn parse_signal(signal: &str) -> Result<Signal, Fault> {
-    units::signal(signal).map_err(|_| Fault::new(FaultCode::BadSignal, signal))
-}
-
-fn no_file(path: Option<std::path::PathBuf>) -> Fault {
-    match path {
-        Some(path) => Fault::new(FaultCode::NoFile, &path.display().to_string()),
-        None => Fault::new(FaultCode::NoFile, "None"),
-    }
-}
-
-fn read(bytes: Result<Vec<u8>, ReadError>) -> Answer {
-    match bytes {
-        Ok(bytes) => Ok(text(&bytes)),
-        Err(ReadError::BadArguments) => Err(Fault::bare(FaultCode::BadArguments)),
-        Err(ReadError::Failed(_)) => Err(Fault::bare(FaultCode::Failed)),
-    }
-}
-
-fn text(bytes: &[u8]) -> Value {
-    Value::Text(String::from_utf8_lossy(bytes).into_owned())
 }

@@ -1,9 +1,9 @@
 //! One program as the loop holds it: its configuration, its life, its outputs.
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::input::Stdin;
 use super::output::Output;
 use crate::config::{self, AutoRestart};
 use crate::os::user::{self, Ids};
@@ -40,8 +40,8 @@ impl Drop for Task {
 pub(super) struct Entry {
     pub(super) config: config::Program,
     pub(super) life: Program,
-    /// Keeps the program's input open.
-    pub(super) stdin: Option<OwnedFd>,
+    /// The way into the program's input, open as long as it runs.
+    pub(super) stdin: Option<Stdin>,
     pub(super) stdout: Rc<Output>,
     pub(super) stderr: Rc<Output>,
     /// It shall start as soon as what it depends on is ready.
@@ -56,8 +56,6 @@ pub(super) struct Entry {
     /// Counts processes, so that what an old one's check says is not taken for the new one's.
     pub(super) start: u64,
     pub(super) check: Option<Task>,
-    /// Counts changes of state.
-    pub(super) revision: u64,
     /// On a clock that nobody sets, for the uptime; and on the wall, for the answer.
     pub(super) started: Option<(Instant, i64)>,
     pub(super) stopped_at: i64,
@@ -78,7 +76,6 @@ impl Entry {
             after_stop: None,
             start: 0,
             check: None,
-            revision: 0,
             started: None,
             stopped_at: 0,
         }
@@ -91,7 +88,6 @@ impl Entry {
             return;
         }
         if state != before {
-            self.revision += 1;
             let now = jiff::Timestamp::now().as_second();
             if state == ProcessState::Starting {
                 self.started = Some((Instant::now(), now));
@@ -119,7 +115,7 @@ impl Entry {
 
     /// Whether it needs this socket to stay open.
     pub(super) fn holds(&self, socket: &str) -> bool {
-        self.life.state().is_running() && self.config.sockets.iter().any(|name| name == socket)
+        self.life.state().is_running() && self.config.uses(socket)
     }
 
     pub(super) fn reopen_logs(&self) {

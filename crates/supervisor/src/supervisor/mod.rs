@@ -1,37 +1,39 @@
 //! The loop: waits for whatever comes first, tells the program it concerns, and does what that asks for.
 
+mod answers;
 mod control;
 mod entry;
+mod groups;
+mod input;
 mod output;
+mod queue;
 mod reload;
 mod sockets;
+mod spawning;
 mod stop;
 mod view;
+mod waiters;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Config, OnFatal, Source};
+use crate::config::{Config, Definition, OnFatal, Source};
 use crate::ctl::server::Pending;
 use crate::logs::{Compressor, DaemonLog, StdoutQueue};
-use crate::os::guardian::{Guardian, MARK};
+use crate::os::guardian::Guardian;
+use crate::os::reaper;
 use crate::os::signals::Signals;
-use crate::os::spawn::{self, Plan, SpawnError};
-use crate::os::{pipes, reaper};
-use crate::probe;
-use crate::program::order::{Node, start_order};
-use crate::program::{Action, Input, Level, ProcessState};
-use control::Waiter;
+use crate::program::{Action, Entered, Input, Level, ProcessState};
 use entry::{Entry, Id};
 use output::Output;
+use queue::Graph;
 use sockets::Sockets;
 use stop::Shutdown;
+use waiters::Waiter;
 
 /// Calls and results of checks that wait for the loop.
 const QUEUE_MAX: usize = 256;
@@ -43,6 +45,8 @@ pub enum Ending {
     Ordered,
     /// A program went FATAL that takes everything with it.
     Fatal,
+    /// Everything stopped in order to begin anew.
+    Restart,
 }
 
 /// What the daemon was made with.
@@ -71,7 +75,13 @@ pub struct Supervisor {
     compressor: Compressor,
     stdout: StdoutQueue,
     log: &'static DaemonLog,
+    /// The groups in use, by name; each as it was configured when it was added.
+    groups: BTreeMap<String, Definition>,
+    /// The processes of these groups.
     entries: BTreeMap<Id, Entry>,
+    graph: Graph,
+    /// Something happened that may let a program start or stop.
+    unsettled: bool,
     next_id: Id,
     by_pid: HashMap<u32, Id>,
     /// Commands of readiness checks, and who waits for them.
@@ -102,7 +112,10 @@ impl Supervisor {
             compressor,
             stdout,
             log,
+            groups: BTreeMap::new(),
             entries: BTreeMap::new(),
+            graph: Graph::default(),
+            unsettled: true,
             next_id: 0,
             by_pid: HashMap::new(),
             checks: HashMap::new(),
@@ -113,8 +126,8 @@ impl Supervisor {
             notes,
             config,
         };
-        for program in supervisor.config.programs.clone() {
-            supervisor.add(program);
+        for definition in supervisor.config.definitions() {
+            supervisor.add_group(definition);
         }
         supervisor.settle();
         while !supervisor.is_done() {
@@ -144,12 +157,22 @@ impl Supervisor {
                 Signal::SIGUSR2 => {
                     log::info!("received SIGUSR2 indicating log reopen request");
                     self.log.reopen();
-                    self.entries.values().for_each(Entry::reopen_logs);
+                    self.reopen_program_logs();
                 }
                 signal => {
                     log::warn!("received {signal} indicating exit request");
-                    self.begin_shutdown();
+                    self.begin_shutdown(false);
                 }
+            }
+        }
+    }
+
+    /// Programs that write logs of their own are told to open them anew too.
+    fn reopen_program_logs(&self) {
+        for entry in self.entries.values() {
+            entry.reopen_logs();
+            if let (Some(signal), Some(pid)) = (entry.config.reopen_signal, entry.life.pid()) {
+                let _ = reaper::signal(pid, signal, false);
             }
         }
     }
@@ -199,7 +222,8 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let lives = self.entries.values().filter_map(|entry| entry.life.deadline());
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
-        lives.chain(self.sockets.deadline()).chain(shutdown).min()
+        let waiters = self.waiters.iter().filter_map(Waiter::deadline);
+        lives.chain(self.sockets.deadline()).chain(shutdown).chain(waiters).min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -213,12 +237,14 @@ impl Supervisor {
             self.feed(id, Input::Timeout);
         }
         self.sockets.close_due(now);
+        self.report_waiters(now);
         self.shutdown_time(now);
     }
 
     /// Tells a program what happened and does what it answers, until it has nothing more to say.
     fn feed(&mut self, id: Id, input: Input) {
         let now = Instant::now();
+        self.unsettled = true;
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -239,6 +265,7 @@ impl Supervisor {
                         Ok(pid) => Input::Spawned(pid),
                         Err(error) => Input::SpawnFailed(error.to_string()),
                     }),
+                    Action::Entered(entered) => self.entered(id, entered),
                     Action::Terminate => inputs.extend(self.signal(id, None)),
                     Action::Kill => inputs.extend(self.signal(id, Some(Signal::SIGKILL))),
                 }
@@ -250,17 +277,21 @@ impl Supervisor {
     /// What follows from the state that a program is in now.
     fn after(&mut self, id: Id) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let (state, name, on_fatal) = (entry.life.state(), entry.config.name.clone(), entry.config.on_fatal);
-        if state == ProcessState::Fatal {
-            let sockets = entry.config.sockets.clone();
-            self.sockets.close(&sockets, |name| self.entries.values().any(|entry| entry.holds(name)));
-            if on_fatal == OnFatal::Shutdown && self.shutdown.is_none() {
-                log::error!("{name} is FATAL and on_fatal is shutdown: everything stops");
-                self.fatal = true;
-                self.begin_shutdown();
-            }
+        if entry.life.state() != ProcessState::Fatal {
+            return;
+        }
+        let (name, on_fatal) = (entry.config.name.clone(), entry.config.on_fatal);
+        let sockets = entry.config.sockets.clone();
+        self.sockets.close(&sockets, |name| self.entries.values().any(|entry| entry.holds(name)));
+        if on_fatal == OnFatal::Shutdown && self.shutdown.is_none() {
+            log::error!("{name} is FATAL and on_fatal is shutdown: everything stops");
+            self.fatal = true;
+            self.begin_shutdown(false);
         }
     }
+
+    /// A program is in another state now.
+    fn entered(&mut self, _id: Id, _entered: Entered) {}
 
     /// Sends the stop signal, or the one given, and says if that was not possible.
     fn signal(&mut self, id: Id, given: Option<Signal>) -> Option<Input> {
@@ -279,216 +310,6 @@ impl Supervisor {
         Some(Input::SignalFailed)
     }
 
-    fn spawn(&mut self, id: Id) -> Result<u32, SpawnError> {
-        let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
-        let config = entry.config.clone();
-        let step = |step: String| {
-            move |error: std::io::Error| SpawnError::Step {
-                step: format!("{step} ({error})"),
-                errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-            }
-        };
-        let ids = entry.ids().map_err(|why| SpawnError::Step {
-            step: format!("setuid: {why}"),
-            errno: nix::errno::Errno::EINVAL,
-        })?;
-        let path = spawn::find(&config.command[0], self.path().as_deref())?;
-        self.sockets
-            .open(&self.config.sockets, &config.sockets)
-            .map_err(|(name, error)| step(format!("open socket {name}"))(error))?;
-        let (out_read, out_write) = pipes::output(ids.as_ref()).map_err(step("make a pipe".to_owned()))?;
-        let (in_read, in_write) = pipes::input().map_err(step("make a pipe".to_owned()))?;
-        let (err_read, err_write) = match config.redirect_stderr {
-            true => (None, out_write.try_clone().map_err(step("make a pipe".to_owned()))?),
-            false => {
-                let (read, write) = pipes::output(ids.as_ref()).map_err(step("make a pipe".to_owned()))?;
-                (Some(read), write)
-            }
-        };
-        let env = self.child_environment(&config.name, &config.group, &config.environment);
-        let plan = Plan {
-            path: &path,
-            argv: &config.command,
-            env: &env,
-            directory: config.directory.as_deref(),
-            umask: config.umask.unwrap_or(self.config.supervisord.umask),
-            ids: ids.as_ref(),
-            stdin: &in_read,
-            stdout: &out_write,
-            stderr: &err_write,
-            sockets: &self.sockets.handed(&config.sockets),
-            dies_with_daemon: self.guardian.is_some(),
-        };
-        let pid = spawn::spawn(&config.name, &plan)?;
-        drop((in_read, out_write, err_write));
-        if let Some(guardian) = &self.guardian {
-            guardian.group_began(pid);
-        }
-        self.by_pid.insert(pid, id);
-        let notes = self.notes.clone();
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.stdin = Some(in_write);
-            entry.stdout.read(out_read);
-            if let Some(read) = err_read {
-                entry.stderr.read(read);
-            }
-            entry.start += 1;
-            let start = entry.start;
-            entry.check = config.ready.map(|ready| {
-                tokio::task::spawn_local(async move {
-                    let exec = |command| {
-                        let notes = notes.clone();
-                        async move {
-                            let (answer, answered) = oneshot::channel();
-                            notes.send(Note::Exec { id, command, answer }).await.is_ok()
-                                && answered.await.unwrap_or(false)
-                        }
-                    };
-                    probe::until_ready(&ready.check, ready.interval, exec).await;
-                    let _ = notes.send(Note::Ready { id, start }).await;
-                })
-                .into()
-            });
-        }
-        Ok(pid)
-    }
-
-    /// Runs the command of a readiness check, with the environment of its program and its output dropped.
-    fn spawn_check(&self, id: Id, command: &[String]) -> Result<u32, SpawnError> {
-        let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
-        let config = &entry.config;
-        let path = spawn::find(&command[0], self.path().as_deref())?;
-        let null =
-            std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(Into::into).map_err(
-                |error| SpawnError::Step {
-                    step: "open /dev/null".to_owned(),
-                    errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-                },
-            )?;
-        let env = self.child_environment(&config.name, &config.group, &config.environment);
-        let plan = Plan {
-            path: &path,
-            argv: command,
-            env: &env,
-            directory: config.directory.as_deref(),
-            umask: self.config.supervisord.umask,
-            ids: None,
-            stdin: &null,
-            stdout: &null,
-            stderr: &null,
-            sockets: &[],
-            dies_with_daemon: self.guardian.is_some(),
-        };
-        spawn::spawn(&config.name, &plan)
-    }
-
-    fn path(&self) -> Option<OsString> {
-        self.source.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
-    }
-
-    /// The daemon's environment, then its own additions, then the program's.
-    fn child_environment(&self, name: &str, group: &str, own: &[(String, String)]) -> Vec<(String, String)> {
-        let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
-        // Sockets that the daemon itself was given are not its programs'.
-        for variable in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
-            env.remove(variable);
-        }
-        env.extend(self.config.supervisord.environment.iter().cloned());
-        env.insert("SUPERVISOR_ENABLED".to_owned(), "1".to_owned());
-        if let Some(url) = self.config.control_url() {
-            env.insert("SUPERVISOR_SERVER_URL".to_owned(), url);
-        }
-        env.insert("SUPERVISOR_PROCESS_NAME".to_owned(), name.to_owned());
-        env.insert("SUPERVISOR_GROUP_NAME".to_owned(), group.to_owned());
-        if let Some(guardian) = &self.guardian {
-            env.insert(MARK.to_owned(), guardian.mark().to_owned());
-        }
-        env.extend(own.iter().cloned());
-        env.into_iter().collect()
-    }
-
-    /// Starts what may start, stops what may stop, and answers whoever waited for it.
-    fn settle(&mut self) {
-        loop {
-            let before = self.revision();
-            self.stop_what_may_stop();
-            self.replace_what_stopped();
-            self.start_what_may_start();
-            if self.revision() == before {
-                break;
-            }
-        }
-        self.answer_waiters();
-    }
-
-    /// Changes whenever a program's state does.
-    fn revision(&self) -> u64 {
-        self.entries.values().map(|entry| entry.revision).sum::<u64>() + self.entries.len() as u64
-    }
-
-    fn start_what_may_start(&mut self) {
-        if self.shutdown.is_some() {
-            return;
-        }
-        for id in self.ids_in_start_order() {
-            let Some(entry) = self.entries.get(&id) else { continue };
-            if !entry.wanted {
-                continue;
-            }
-            let waits_for: Vec<String> = entry
-                .config
-                .depends_on
-                .iter()
-                .filter(|name| !self.by_name(name).is_some_and(|other| other.life.is_ready()))
-                .cloned()
-                .collect();
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
-            if waits_for.is_empty() {
-                entry.wanted = false;
-                entry.told = None;
-                entry.revision += 1;
-                self.feed(id, Input::Start);
-            } else if entry.told.as_ref() != Some(&waits_for) {
-                log::info!(
-                    "waiting for {} to be ready before {} starts",
-                    waits_for.join(", "),
-                    entry.config.name
-                );
-                entry.told = Some(waits_for);
-            }
-        }
-    }
-
-    fn ids_in_start_order(&self) -> Vec<Id> {
-        let ids: Vec<Id> = self.entries.keys().copied().collect();
-        start_order(&self.nodes(&ids)).into_iter().map(|n| ids[n]).collect()
-    }
-
-    fn nodes(&self, ids: &[Id]) -> Vec<Node> {
-        let place = |name: &String| ids.iter().position(|id| self.entries[id].config.name == *name);
-        ids.iter()
-            .map(|id| &self.entries[id].config)
-            .map(|config| Node {
-                priority: config.priority,
-                depends_on: config.depends_on.iter().filter_map(place).collect(),
-            })
-            .collect()
-    }
-
-    fn by_name(&self, name: &str) -> Option<&Entry> {
-        self.entries.values().find(|entry| entry.config.name == name)
-    }
-
-    fn add(&mut self, config: crate::config::Program) {
-        let id = self.next_id;
-        self.next_id += 1;
-        let output = |output: &crate::config::Output| {
-            Rc::new(Output::new(output, config.logfile_compress, &self.compressor, &self.stdout))
-        };
-        let (stdout, stderr) = (output(&config.stdout), output(&config.stderr));
-        self.entries.insert(id, Entry::new(id, config, stdout, stderr));
-    }
-
     fn end(self) -> Ending {
         for entry in self.entries.values() {
             entry.stdout.drain();
@@ -504,7 +325,11 @@ impl Supervisor {
         if let Some(guardian) = self.guardian {
             guardian.dismiss();
         }
-        if self.fatal { Ending::Fatal } else { Ending::Ordered }
+        match &self.shutdown {
+            _ if self.fatal => Ending::Fatal,
+            Some(shutdown) if shutdown.restarts() => Ending::Restart,
+            _ => Ending::Ordered,
+        }
     }
 }
 

@@ -2,20 +2,12 @@
 
 use super::Supervisor;
 use super::entry::{AfterStop, Id};
-use crate::config::{Config, diff};
+use crate::config::{Config, Definition, Diff, Mistakes, diff};
 
 impl Supervisor {
-    pub(super) fn reload(&mut self) {
-        let new = match self.source.load() {
-            Ok(new) => new,
-            Err(mistakes) => {
-                for mistake in &mistakes.0 {
-                    log::error!("{mistake}");
-                }
-                return log::error!("the configuration has mistakes, everything stays as it is");
-            }
-        };
-        let diff = diff(&self.config, &new);
+    /// Reads the configuration again, for those who ask what would change. It takes effect group by group.
+    pub(super) fn reread(&mut self) -> Result<Diff, Mistakes> {
+        let new = self.source.load()?;
         if (&new.supervisord, &new.http_servers) != (&self.config.supervisord, &self.config.http_servers) {
             log::warn!(
                 "[supervisord], [unix_http_server] and [inet_http_server] are read at the next start of supervisord only"
@@ -23,35 +15,69 @@ impl Supervisor {
         }
         let (supervisord, http_servers) = (self.config.supervisord.clone(), self.config.http_servers.clone());
         self.config = Config { supervisord, http_servers, ..new };
+        Ok(diff(self.groups.values(), &self.config))
+    }
+
+    /// Reads the configuration again and brings it into effect, program by program.
+    pub(super) fn reload(&mut self) {
+        let diff = match self.reread() {
+            Ok(diff) => diff,
+            Err(mistakes) => {
+                for mistake in &mistakes.0 {
+                    log::error!("{mistake}");
+                }
+                return log::error!("the configuration has mistakes, everything stays as it is");
+            }
+        };
         for name in diff.removed {
             log::info!("removed: {name}");
-            self.stop_for(&name, AfterStop::Remove);
+            self.groups.remove(&name);
+            for id in self.ids_of(&name) {
+                self.stop_for(id, AfterStop::Remove);
+            }
         }
         for name in diff.changed {
             log::info!("changed: {name}");
-            let program = self.config.programs.iter().find(|program| program.name == name).cloned();
-            if let Some(program) = program {
-                self.stop_for(&name, AfterStop::Replace(Box::new(program)));
+            if let Some(definition) = self.config.definition(&name) {
+                self.change_group(definition);
             }
         }
         for name in diff.added {
             log::info!("added: {name}");
-            let program = self.config.programs.iter().find(|program| program.name == name).cloned();
-            if let Some(program) = program {
-                self.add(program);
+            if let Some(definition) = self.config.definition(&name) {
+                self.add_group(definition);
             }
         }
+        self.arrange();
     }
 
-    fn stop_for(&mut self, name: &str, after: AfterStop) {
-        let ids: Vec<Id> =
-            self.entries.iter().filter(|(_, entry)| entry.config.name == name).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.want_stopped(id);
-            if let Some(entry) = self.entries.get_mut(&id) {
-                entry.after_stop = Some(after);
-                return;
+    /// Replaces those programs of a group that changed.
+    fn change_group(&mut self, new: Definition) {
+        let name = new.group.name.clone();
+        let Some(old) = self.groups.remove(&name) else { return };
+        for id in self.ids_of(&name) {
+            let program = self.entries[&id].config.name.clone();
+            if new.has_same(&old, &program) {
+                continue;
             }
+            match new.programs.iter().find(|new| new.name == program) {
+                Some(program) => self.stop_for(id, AfterStop::Replace(Box::new(program.clone()))),
+                None => self.stop_for(id, AfterStop::Remove),
+            }
+        }
+        for program in &new.programs {
+            if !old.programs.iter().any(|old| old.name == program.name) {
+                self.add(program.clone());
+            }
+        }
+        self.groups.insert(name, new);
+        self.arrange();
+    }
+
+    fn stop_for(&mut self, id: Id, after: AfterStop) {
+        self.want_stopped(id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.after_stop = Some(after);
         }
     }
 
@@ -63,14 +89,14 @@ impl Supervisor {
             .filter(|(_, entry)| entry.after_stop.is_some() && entry.life.state().is_stopped())
             .map(|(id, _)| *id)
             .collect();
-        for id in stopped {
-            let Some(entry) = self.entries.remove(&id) else { continue };
-            match entry.after_stop {
-                Some(AfterStop::Replace(program)) => self.add(*program),
-                _ => self
-                    .sockets
-                    .close(&entry.config.sockets, |name| self.entries.values().any(|e| e.holds(name))),
+        for id in &stopped {
+            let after = self.remove(*id).and_then(|entry| entry.after_stop);
+            if let Some(AfterStop::Replace(program)) = after {
+                self.add(*program);
             }
+        }
+        if !stopped.is_empty() {
+            self.arrange();
         }
     }
 }

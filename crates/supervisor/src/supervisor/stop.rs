@@ -7,7 +7,6 @@ use nix::sys::signal::Signal;
 use super::Supervisor;
 use super::entry::Id;
 use crate::os::reaper;
-use crate::program::order::dependants;
 use crate::program::{Input, ProcessState};
 
 /// How often the log says who has not stopped yet.
@@ -17,25 +16,33 @@ const AFTER_KILL: Duration = Duration::from_secs(1);
 
 /// A whole stop under way.
 pub(super) struct Shutdown {
+    restart: bool,
     report: Instant,
     timeout: Option<Instant>,
     give_up: Option<Instant>,
 }
 
 impl Shutdown {
+    /// Whether the daemon begins anew when everything has stopped.
+    pub(super) fn restarts(&self) -> bool {
+        self.restart
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         [Some(self.report), self.timeout, self.give_up].into_iter().flatten().min()
     }
 }
 
 impl Supervisor {
-    pub(super) fn begin_shutdown(&mut self) {
-        if self.shutdown.is_some() {
+    pub(super) fn begin_shutdown(&mut self, restart: bool) {
+        if let Some(shutdown) = &mut self.shutdown {
+            // Who wants it to end is stronger than who wants it to begin anew.
+            shutdown.restart &= restart;
             return;
         }
         let now = Instant::now();
         let timeout = self.config.supervisord.shutdown_timeout.map(|timeout| now + timeout);
-        self.shutdown = Some(Shutdown { report: now + REPORT_INTERVAL, timeout, give_up: None });
+        self.shutdown = Some(Shutdown { restart, report: now + REPORT_INTERVAL, timeout, give_up: None });
         let ids: Vec<Id> = self.entries.keys().copied().collect();
         for id in &ids {
             self.want_stopped(*id);
@@ -46,29 +53,20 @@ impl Supervisor {
         }
     }
 
-    /// Has a program stop as soon as what depends on it and shall stop too has stopped.
-    pub(super) fn want_stopped(&mut self, id: Id) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.wanted = false;
-            entry.unwanted = !entry.life.state().is_stopped();
-            entry.revision += 1;
-        }
-    }
-
     pub(super) fn stop_what_may_stop(&mut self) {
-        let ids: Vec<Id> = self.entries.keys().copied().collect();
-        let nodes = self.nodes(&ids);
-        for (n, id) in ids.iter().enumerate() {
-            let Some(entry) = self.entries.get(id).filter(|entry| entry.unwanted) else { continue };
-            let state = entry.life.state();
-            let before = dependants(&nodes, n).filter(|other| self.entries[&ids[*other]].unwanted);
-            let held = before.map(|other| self.entries[&ids[other]].life.state()).collect::<Vec<_>>();
+        let unwanted: Vec<Id> =
+            self.graph.ids.iter().rev().copied().filter(|id| self.entries[id].unwanted).collect();
+        for id in unwanted {
+            let state = self.entries[&id].life.state();
+            let dependants = self.graph.dependants(id).iter().map(|other| &self.entries[other]);
+            let held: Vec<ProcessState> =
+                dependants.filter(|other| other.unwanted).map(|other| other.life.state()).collect();
             if held.is_empty() {
                 if state != ProcessState::Stopping {
-                    self.feed(*id, Input::Stop);
+                    self.feed(id, Input::Stop);
                 }
             } else if held.iter().all(|state| *state == ProcessState::Stopping) {
-                self.drain(*id);
+                self.drain(id);
             }
         }
     }
@@ -80,7 +78,6 @@ impl Supervisor {
             log::info!("draining: '{}' ({pid}) with {signal}", entry.config.name);
             let _ = reaper::signal(pid, signal, false);
             entry.drained = true;
-            entry.revision += 1;
         }
     }
 

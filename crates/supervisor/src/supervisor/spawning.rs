@@ -1,0 +1,150 @@
+//! Makes the process of a program, and those of its checks.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use tokio::sync::oneshot;
+
+use super::entry::Id;
+use super::input::Stdin;
+use super::{Note, Supervisor};
+use crate::os::guardian::MARK;
+use crate::os::pipes;
+use crate::os::spawn::{self, Plan, SpawnError};
+use crate::probe;
+
+impl Supervisor {
+    pub(super) fn spawn(&mut self, id: Id) -> Result<u32, SpawnError> {
+        let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
+        let config = entry.config.clone();
+        let step = |step: String| {
+            move |error: std::io::Error| SpawnError::Step {
+                step: format!("{step} ({error})"),
+                errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            }
+        };
+        let ids = entry.ids().map_err(|why| SpawnError::Step {
+            step: format!("setuid: {why}"),
+            errno: nix::errno::Errno::EINVAL,
+        })?;
+        let path = spawn::find(&config.command[0], self.path().as_deref())?;
+        let stdin_socket: Vec<String> = config.fcgi_socket.iter().cloned().collect();
+        let wanted = [config.sockets.as_slice(), &stdin_socket].concat();
+        let defined = self.groups.get(&config.group).map_or(&[][..], |group| &group.sockets);
+        self.sockets
+            .open(defined, &wanted)
+            .map_err(|(name, error)| step(format!("open socket {name}"))(error))?;
+        let (out_read, out_write) = pipes::output(ids.as_ref()).map_err(step("make a pipe".to_owned()))?;
+        let (in_read, in_write) = pipes::input().map_err(step("make a pipe".to_owned()))?;
+        let (err_read, err_write) = match config.redirect_stderr {
+            true => (None, out_write.try_clone().map_err(step("make a pipe".to_owned()))?),
+            false => {
+                let (read, write) = pipes::output(ids.as_ref()).map_err(step("make a pipe".to_owned()))?;
+                (Some(read), write)
+            }
+        };
+        let env = self.child_environment(&config.name, &config.group, &config.environment);
+        let fcgi = self.sockets.handed(&stdin_socket);
+        let plan = Plan {
+            path: &path,
+            argv: &config.command,
+            env: &env,
+            directory: config.directory.as_deref(),
+            umask: config.umask.unwrap_or(self.config.supervisord.umask),
+            ids: ids.as_ref(),
+            stdin: fcgi.first().map_or(&in_read, |(_, socket)| *socket),
+            stdout: &out_write,
+            stderr: &err_write,
+            sockets: &self.sockets.handed(&config.sockets),
+            dies_with_daemon: self.guardian.is_some(),
+        };
+        let pid = spawn::spawn(&config.name, &plan)?;
+        drop((in_read, out_write, err_write));
+        if let Some(guardian) = &self.guardian {
+            guardian.group_began(pid);
+        }
+        self.by_pid.insert(pid, id);
+        let notes = self.notes.clone();
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stdin = Stdin::new(in_write)
+                .inspect_err(|error| log::error!("cannot write to {}: {error}", config.name))
+                .ok();
+            entry.stdout.read(out_read);
+            if let Some(read) = err_read {
+                entry.stderr.read(read);
+            }
+            entry.start += 1;
+            let start = entry.start;
+            entry.check = config.ready.map(|ready| {
+                tokio::task::spawn_local(async move {
+                    let exec = |command| {
+                        let notes = notes.clone();
+                        async move {
+                            let (answer, answered) = oneshot::channel();
+                            notes.send(Note::Exec { id, command, answer }).await.is_ok()
+                                && answered.await.unwrap_or(false)
+                        }
+                    };
+                    probe::until_ready(&ready.check, ready.interval, exec).await;
+                    let _ = notes.send(Note::Ready { id, start }).await;
+                })
+                .into()
+            });
+        }
+        Ok(pid)
+    }
+
+    /// Runs the command of a readiness check, with the environment of its program and its output dropped.
+    pub(super) fn spawn_check(&self, id: Id, command: &[String]) -> Result<u32, SpawnError> {
+        let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
+        let config = &entry.config;
+        let path = spawn::find(&command[0], self.path().as_deref())?;
+        let null =
+            std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(Into::into).map_err(
+                |error| SpawnError::Step {
+                    step: "open /dev/null".to_owned(),
+                    errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+                },
+            )?;
+        let env = self.child_environment(&config.name, &config.group, &config.environment);
+        let plan = Plan {
+            path: &path,
+            argv: command,
+            env: &env,
+            directory: config.directory.as_deref(),
+            umask: self.config.supervisord.umask,
+            ids: None,
+            stdin: &null,
+            stdout: &null,
+            stderr: &null,
+            sockets: &[],
+            dies_with_daemon: self.guardian.is_some(),
+        };
+        spawn::spawn(&config.name, &plan)
+    }
+
+    pub(super) fn path(&self) -> Option<OsString> {
+        self.source.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
+    }
+
+    /// The daemon's environment, then its own additions, then the program's.
+    fn child_environment(&self, name: &str, group: &str, own: &[(String, String)]) -> Vec<(String, String)> {
+        let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
+        // Sockets that the daemon itself was given are not its programs'.
+        for variable in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
+            env.remove(variable);
+        }
+        env.extend(self.config.supervisord.environment.iter().cloned());
+        env.insert("SUPERVISOR_ENABLED".to_owned(), "1".to_owned());
+        if let Some(url) = self.config.control_url() {
+            env.insert("SUPERVISOR_SERVER_URL".to_owned(), url);
+        }
+        env.insert("SUPERVISOR_PROCESS_NAME".to_owned(), name.to_owned());
+        env.insert("SUPERVISOR_GROUP_NAME".to_owned(), group.to_owned());
+        if let Some(guardian) = &self.guardian {
+            env.insert(MARK.to_owned(), guardian.mark().to_owned());
+        }
+        env.extend(own.iter().cloned());
+        env.into_iter().collect()
+    }
+}
