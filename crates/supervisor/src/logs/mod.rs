@@ -1,5 +1,6 @@
 //! Output on its way to disk: rotated files of whole lines, and reading them back.
 
+pub mod auto;
 mod compress;
 mod console;
 mod daemon;

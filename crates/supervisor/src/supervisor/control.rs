@@ -9,6 +9,7 @@ use crate::ctl::fault::{Fault, FaultCode};
 use crate::ctl::method::{Call, METHODS};
 use crate::ctl::server::Answer;
 use crate::ctl::xmlrpc::Value;
+use crate::events::Event;
 use crate::program::ProcessState;
 
 use super::input::StdinError;
@@ -64,7 +65,10 @@ impl Supervisor {
             }
             Call::SignalAllProcesses { signal } => self.signal_many(self.graph.ids.clone(), &signal),
             Call::SendProcessStdin { name, chars } => self.send_stdin(&name, &chars),
-            Call::SendRemoteCommEvent { kind, data } => Ok(self.remote_comm_event(kind, data)),
+            Call::SendRemoteCommEvent { kind, data } => {
+                self.emit(&Event::RemoteCommunication { kind, data });
+                Ok(true.into())
+            }
             Call::ReadLog { offset, length } => self.read_log(offset, length),
             Call::ClearLog => self.clear_log(),
             Call::ReadProcessLog { channel, name, offset, length } => {
@@ -132,9 +136,5 @@ impl Supervisor {
                 Err(Fault::new(FaultCode::Failed, &format!("{name} does not read its input")))
             }
         }
-    }
-
-    fn remote_comm_event(&mut self, _kind: String, _data: String) -> Value {
-        true.into()
     }
 }

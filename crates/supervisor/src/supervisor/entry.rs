@@ -3,9 +3,11 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::broadcast::listener_of;
 use super::input::Stdin;
 use super::output::Output;
 use crate::config::{self, AutoRestart};
+use crate::events::Listener;
 use crate::os::user::{self, Ids};
 use crate::program::{Backoff, ProcessState, Program, Restart, Rules};
 
@@ -44,6 +46,8 @@ pub(super) struct Entry {
     pub(super) stdin: Option<Stdin>,
     pub(super) stdout: Rc<Output>,
     pub(super) stderr: Rc<Output>,
+    /// What it has said as a listener, if it is one.
+    pub(super) listener: Option<Listener>,
     /// It shall start as soon as what it depends on is ready.
     pub(super) wanted: bool,
     /// It shall stop as soon as what depends on it has.
@@ -66,6 +70,7 @@ impl Entry {
         Self {
             life: Program::new(rules(&config), id ^ u64::from(std::process::id()) << 32),
             wanted: config.autostart,
+            listener: listener_of(&config),
             config,
             stdin: None,
             stdout,

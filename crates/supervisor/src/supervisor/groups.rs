@@ -3,19 +3,22 @@
 use std::rc::Rc;
 
 use super::Supervisor;
-use super::entry::{Entry, Id};
+use super::entry::{AfterStop, Entry, Id};
 use super::output::Output;
 use crate::config::{self, Definition};
+use crate::events::{Event, Stream};
 
 impl Supervisor {
     /// Adds a group; its programs start by themselves if they are to.
     pub(super) fn add_group(&mut self, definition: Definition) {
         let name = definition.group.name.clone();
+        self.add_pool(&definition.group);
         for program in &definition.programs {
             self.add(program.clone());
         }
-        self.groups.insert(name, definition);
+        self.groups.insert(name.clone(), definition);
         self.arrange();
+        self.emit(&Event::GroupAdded { group: name });
     }
 
     /// Forgets a group whose programs have all stopped.
@@ -23,20 +26,40 @@ impl Supervisor {
         for id in self.ids_of(name) {
             self.remove(id);
         }
-        self.groups.remove(name);
+        self.forget_group(name);
         self.arrange();
+    }
+
+    /// Forgets a group, whatever becomes of its programs.
+    pub(super) fn forget_group(&mut self, name: &str) -> Option<Definition> {
+        let definition = self.groups.remove(name)?;
+        if self.pools.remove(name).is_some() {
+            self.arrange_ticks();
+        }
+        self.emit(&Event::GroupRemoved { group: name.to_owned() });
+        Some(definition)
     }
 
     /// Adds a program to a group; [`Supervisor::arrange`] must follow.
     pub(super) fn add(&mut self, config: config::Program) {
         let id = self.next_id;
         self.next_id += 1;
-        let output = |output: &config::Output| {
-            Rc::new(Output::new(output, config.logfile_compress, &self.compressor, &self.stdout))
-        };
-        let (stdout, stderr) = (output(&config.stdout), output(&config.stderr));
+        if let Some(entry) = self.leaving(&config) {
+            entry.after_stop = Some(AfterStop::Replace(Box::new(config)));
+            return;
+        }
+        let output = |stream| Rc::new(Output::new(&config, stream, &self.shared));
+        let (stdout, stderr) = (output(Stream::Stdout), output(Stream::Stderr));
         self.entries.insert(id, Entry::new(id, config, stdout, stderr));
         self.unsettled = true;
+    }
+
+    /// A program of this name that is still on its way out.
+    fn leaving(&mut self, config: &config::Program) -> Option<&mut Entry> {
+        self.entries.values_mut().find(|entry| {
+            entry.after_stop.is_some()
+                && (&entry.config.group, &entry.config.name) == (&config.group, &config.name)
+        })
     }
 
     /// Forgets a program, and closes the sockets that nobody else holds; [`Supervisor::arrange`] must follow.

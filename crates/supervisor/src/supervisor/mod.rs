@@ -1,9 +1,11 @@
 //! The loop: waits for whatever comes first, tells the program it concerns, and does what that asks for.
 
 mod answers;
+mod broadcast;
 mod control;
 mod entry;
 mod groups;
+mod inbox;
 mod input;
 mod output;
 mod queue;
@@ -15,6 +17,7 @@ mod view;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -23,13 +26,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, Definition, OnFatal, Source};
 use crate::ctl::server::Pending;
-use crate::logs::{Compressor, DaemonLog, StdoutQueue};
+use crate::events::{Event, Pool, Serial};
+use crate::logs::{Compressor, DaemonLog, StdoutQueue, auto};
 use crate::os::guardian::Guardian;
 use crate::os::reaper;
 use crate::os::signals::Signals;
-use crate::program::{Action, Entered, Input, Level, ProcessState};
+use crate::program::{Action, Input, Level, ProcessState};
+use broadcast::Ticks;
 use entry::{Entry, Id};
-use output::Output;
+use inbox::Inbox;
+use output::{Output, Shared};
 use queue::Graph;
 use sockets::Sockets;
 use stop::Shutdown;
@@ -72,9 +78,13 @@ pub struct Supervisor {
     config: Config,
     source: Source,
     guardian: Option<Guardian>,
-    compressor: Compressor,
-    stdout: StdoutQueue,
+    shared: Shared,
+    inbox: Rc<Inbox>,
     log: &'static DaemonLog,
+    /// The listeners of each group of listeners, with the events that wait for them.
+    pools: BTreeMap<String, Pool>,
+    serial: Serial,
+    ticks: Ticks,
     /// The groups in use, by name; each as it was configured when it was added.
     groups: BTreeMap<String, Definition>,
     /// The processes of these groups.
@@ -106,12 +116,30 @@ impl Supervisor {
     pub async fn run(parts: Parts, mut signals: Signals) -> Ending {
         let Parts { config, source, guardian, compressor, stdout, log, mut calls } = parts;
         let (notes, mut noted) = mpsc::channel(QUEUE_MAX);
+        let inbox = Rc::new(Inbox::default());
+        let daemon = &config.supervisord;
+        if !daemon.nocleanup {
+            for path in auto::clear(&daemon.childlogdir, &daemon.identifier) {
+                log::warn!("Failed to clean up '{}'", path.display());
+            }
+        }
+        let shared = Shared {
+            compressor,
+            stdout,
+            inbox: Rc::clone(&inbox),
+            childlogdir: daemon.childlogdir.clone(),
+            identifier: daemon.identifier.clone(),
+            strip_ansi: daemon.strip_ansi,
+        };
         let mut supervisor = Self {
             source,
             guardian,
-            compressor,
-            stdout,
+            shared,
+            inbox: Rc::clone(&inbox),
             log,
+            pools: BTreeMap::new(),
+            serial: Serial::default(),
+            ticks: Ticks::default(),
             groups: BTreeMap::new(),
             entries: BTreeMap::new(),
             graph: Graph::default(),
@@ -129,6 +157,7 @@ impl Supervisor {
         for definition in supervisor.config.definitions() {
             supervisor.add_group(definition);
         }
+        supervisor.emit(&Event::SupervisorRunning);
         supervisor.settle();
         while !supervisor.is_done() {
             let deadline = supervisor.deadline();
@@ -136,6 +165,7 @@ impl Supervisor {
                 raised = signals.wait() => supervisor.on_signals(&raised),
                 Some((call, answer)) = calls.recv() => supervisor.on_call(call, answer),
                 Some(note) = noted.recv() => supervisor.on_note(note),
+                () = inbox.arrived() => supervisor.on_said(),
                 () = sleep_until(deadline) => supervisor.on_time(Instant::now()),
             }
             supervisor.settle();
@@ -190,6 +220,7 @@ impl Supervisor {
             }
             let exit = reaper::collect(pid);
             if let Some(id) = id {
+                self.hear_out(id);
                 if let Some(guardian) = &self.guardian {
                     guardian.group_ended(number);
                 }
@@ -199,6 +230,16 @@ impl Supervisor {
             } else {
                 log::debug!("reaped unknown pid {pid} ({exit})");
             }
+        }
+    }
+
+    /// What a program said before its end is told before its end.
+    fn hear_out(&mut self, id: Id) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let outputs = [&entry.stdout, &entry.stderr].map(|output| (Rc::clone(output), output.speaks()));
+        for (output, _) in outputs.into_iter().filter(|(_, speaks)| *speaks) {
+            output.read_last();
+            self.on_said();
         }
     }
 
@@ -223,7 +264,7 @@ impl Supervisor {
         let lives = self.entries.values().filter_map(|entry| entry.life.deadline());
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let waiters = self.waiters.iter().filter_map(Waiter::deadline);
-        lives.chain(self.sockets.deadline()).chain(shutdown).chain(waiters).min()
+        lives.chain(self.sockets.deadline()).chain(shutdown).chain(waiters).chain(self.ticks.deadline()).min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -238,6 +279,7 @@ impl Supervisor {
         }
         self.sockets.close_due(now);
         self.report_waiters(now);
+        self.tick(now);
         self.shutdown_time(now);
     }
 
@@ -289,9 +331,6 @@ impl Supervisor {
             self.begin_shutdown(false);
         }
     }
-
-    /// A program is in another state now.
-    fn entered(&mut self, _id: Id, _entered: Entered) {}
 
     /// Sends the stop signal, or the one given, and says if that was not possible.
     fn signal(&mut self, id: Id, given: Option<Signal>) -> Option<Input> {

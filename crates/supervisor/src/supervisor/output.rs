@@ -9,8 +9,11 @@ use std::time::Instant;
 
 use tokio::net::unix::pipe::Receiver;
 
-use crate::config;
-use crate::logs::{Compressor, LogConfig, Outcome, StdoutQueue, Writer};
+use super::entry::Id;
+use super::inbox::{Inbox, Said};
+use crate::config::{self, Kind, Logfile};
+use crate::events::{Channel, Event, Piece, Stream, text};
+use crate::logs::{Compressor, LogConfig, Outcome, StdoutQueue, Writer, auto};
 
 /// Bytes read at once; then whoever else is ready has his turn.
 const READ_BYTES: usize = 256 << 10;
@@ -22,36 +25,88 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Bytes read from a pipe when its program has exited, so that what it said comes before its end.
+const LAST_BYTES_MAX: usize = 1 << 20;
+
+/// What all outputs have in common.
+pub(super) struct Shared {
+    pub(super) compressor: Compressor,
+    pub(super) stdout: StdoutQueue,
+    pub(super) inbox: Rc<Inbox>,
+    pub(super) childlogdir: PathBuf,
+    pub(super) identifier: String,
+    pub(super) strip_ansi: bool,
+}
+
 /// Where one output of a program goes.
 pub(super) struct Output {
+    process: String,
+    group: String,
+    stream: Stream,
     writer: RefCell<Option<Writer>>,
     tee: Option<StdoutQueue>,
-    pipes: RefCell<Vec<Rc<Receiver>>>,
+    strip_ansi: bool,
+    capture_maxbytes: usize,
+    events_enabled: bool,
+    /// It is in the protocol of listeners.
+    protocol: bool,
+    inbox: Rc<Inbox>,
+    pipes: RefCell<Vec<Rc<Source>>>,
+}
+
+/// The output of one process.
+struct Source {
+    pipe: Receiver,
+    id: Id,
+    start: u64,
+    pid: u32,
+    channel: RefCell<Channel>,
 }
 
 impl Output {
-    pub(super) fn new(
-        output: &config::Output,
-        compress: bool,
-        compressor: &Compressor,
-        stdout: &StdoutQueue,
-    ) -> Self {
-        let writer = (match &output.logfile {
-            config::Logfile::File(path) => Some(path),
-            _ => None,
-        })
-        .map(|path| {
+    pub(super) fn new(program: &config::Program, stream: Stream, shared: &Shared) -> Self {
+        let output = if stream == Stream::Stdout { &program.stdout } else { &program.stderr };
+        let path = match &output.logfile {
+            Logfile::None => None,
+            Logfile::File(path) => Some(path.clone()),
+            // What is redirected has no log of its own.
+            Logfile::Auto if stream == Stream::Stderr && program.redirect_stderr => None,
+            Logfile::Auto => {
+                auto::create(&shared.childlogdir, &program.name, stream.name(), &shared.identifier)
+                    .inspect_err(|error| {
+                        log::error!(
+                            "cannot make a log file for {} in {}: {error}",
+                            program.name,
+                            shared.childlogdir.display()
+                        );
+                    })
+                    .ok()
+            }
+        };
+        let writer = path.map(|path| {
             let config = LogConfig {
-                path: path.clone(),
+                path,
                 maxbytes: output.maxbytes,
                 backups: output.backups,
-                compress,
+                compress: program.logfile_compress,
             };
-            Writer::new(config, Some(compressor.clone()))
+            Writer::new(config, Some(shared.compressor.clone()))
         });
+        let protocol = program.kind == Kind::EventListener && stream == Stream::Stdout;
         Self {
+            process: program.name.clone(),
+            group: program.group.clone(),
+            stream,
             writer: RefCell::new(writer),
-            tee: output.tee.then(|| stdout.clone()),
+            tee: output.tee.then(|| shared.stdout.clone()),
+            strip_ansi: shared.strip_ansi,
+            capture_maxbytes: match protocol {
+                true => 0,
+                false => usize::try_from(output.capture_maxbytes).unwrap_or(usize::MAX),
+            },
+            events_enabled: output.events_enabled,
+            protocol,
+            inbox: Rc::clone(&shared.inbox),
             pipes: RefCell::new(Vec::new()),
         }
     }
@@ -71,34 +126,56 @@ impl Output {
         self.writer.borrow_mut().as_mut().map_or(Ok(()), Writer::clear)
     }
 
-    /// Reads a pipe until its end, beside the loop.
-    pub(super) fn read(self: &Rc<Self>, pipe: OwnedFd) {
+    /// Reads the output of a process until its end, beside the loop.
+    pub(super) fn read(self: &Rc<Self>, pipe: OwnedFd, id: Id, start: u64, pid: u32) {
         let pipe = match Receiver::from_owned_fd(pipe) {
-            Ok(pipe) => Rc::new(pipe),
+            Ok(pipe) => pipe,
             Err(error) => return log::error!("cannot watch the output of a program: {error}"),
         };
-        self.pipes.borrow_mut().push(Rc::clone(&pipe));
+        let channel = RefCell::new(Channel::new(self.capture_maxbytes, self.strip_ansi));
+        let source = Rc::new(Source { pipe, id, start, pid, channel });
+        self.pipes.borrow_mut().push(Rc::clone(&source));
         let output = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            while pipe.readable().await.is_ok() {
-                match output.take(&pipe) {
+            while source.pipe.readable().await.is_ok() {
+                match output.take(&source) {
                     Some(0) => break,
                     Some(_) => tokio::task::yield_now().await,
                     None => {}
                 }
+                output.inbox.room().await;
             }
-            output.pipes.borrow_mut().retain(|other| !Rc::ptr_eq(other, &pipe));
+            source.channel.borrow_mut().finish(|piece| output.piece(&source, piece));
+            output.pipes.borrow_mut().retain(|other| !Rc::ptr_eq(other, &source));
         });
     }
 
-    /// Reads what is in the pipes now.
+    /// Whether what it says concerns the loop.
+    pub(super) fn speaks(&self) -> bool {
+        self.protocol || self.events_enabled || self.capture_maxbytes > 0
+    }
+
+    /// Reads what an exited process has left.
+    pub(super) fn read_last(&self) {
+        self.read_now(LAST_BYTES_MAX);
+    }
+
+    /// Reads what is in the pipes at the end.
     pub(super) fn drain(&self) {
-        let pipes: Vec<_> = self.pipes.borrow().clone();
-        for pipe in pipes {
+        self.read_now(DRAIN_BYTES_MAX);
+        let sources: Vec<_> = self.pipes.borrow().clone();
+        for source in sources {
+            source.channel.borrow_mut().finish(|piece| self.piece(&source, piece));
+        }
+    }
+
+    fn read_now(&self, bytes_max: usize) {
+        let sources: Vec<_> = self.pipes.borrow().clone();
+        for source in sources {
             let mut taken = 0;
-            while let Some(length) = self.take(&pipe)
+            while let Some(length) = self.take(&source)
                 && length > 0
-                && taken < DRAIN_BYTES_MAX
+                && taken < bytes_max
             {
                 taken += length;
             }
@@ -106,17 +183,57 @@ impl Output {
     }
 
     /// Reads once: the number of bytes, 0 at the end, `None` if there is nothing now.
-    fn take(&self, pipe: &Receiver) -> Option<usize> {
+    fn take(&self, source: &Source) -> Option<usize> {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.resize(READ_BYTES, 0);
-            let length = match pipe.try_read(buffer) {
+            let length = match source.pipe.try_read(buffer) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(_) => 0,
             };
-            self.write(&buffer[..length]);
+            let bytes = &buffer[..length];
+            let mut channel = source.channel.borrow_mut();
+            if self.protocol && length > 0 {
+                let said = Said::Listener { id: source.id, start: source.start, bytes: bytes.to_vec() };
+                self.inbox.put(said, length);
+            }
+            if channel.is_plain() {
+                self.piece(source, Piece::Log(bytes.into()));
+            } else {
+                channel.feed(bytes, |piece| self.piece(source, piece));
+            }
             Some(length)
         })
+    }
+
+    fn piece(&self, source: &Source, piece: Piece<'_>) {
+        let (process, group, stream, pid) =
+            (self.process.clone(), self.group.clone(), self.stream, Some(source.pid));
+        match piece {
+            Piece::Communication(data) => {
+                log::debug!("'{process}' {stream} emitted a comm event");
+                let length = data.len();
+                let event = Event::ProcessCommunication { stream, process, group, pid, data };
+                self.inbox.put(Said::Event(event), length);
+            }
+            Piece::Log(data) | Piece::Captured(data) if data.is_empty() => {}
+            Piece::Log(data) => {
+                self.write(&data);
+                self.tell(&data, process, group, pid);
+            }
+            Piece::Captured(data) => self.tell(&data, process, group, pid),
+        }
+    }
+
+    /// Tells who follows all output: the listeners of `PROCESS_LOG`, and the daemon's own log at level debug.
+    fn tell(&self, data: &[u8], process: String, group: String, pid: Option<u32>) {
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("'{process}' {} output:\n{}", self.stream, text(data));
+        }
+        if self.events_enabled {
+            let event = Event::ProcessLog { stream: self.stream, process, group, pid, data: data.to_vec() };
+            self.inbox.put(Said::Event(event), data.len());
+        }
     }
 
     fn write(&self, bytes: &[u8]) {

@@ -80,6 +80,7 @@ impl Supervisor {
             self.start_what_may_start();
         }
         self.answer_waiters();
+        self.dispatch();
     }
 
     /// Has a program start as soon as what it depends on is ready.

@@ -31,7 +31,7 @@ impl Supervisor {
         };
         for name in diff.removed {
             log::info!("removed: {name}");
-            self.groups.remove(&name);
+            self.forget_group(&name);
             for id in self.ids_of(&name) {
                 self.stop_for(id, AfterStop::Remove);
             }
@@ -69,6 +69,9 @@ impl Supervisor {
             if !old.programs.iter().any(|old| old.name == program.name) {
                 self.add(program.clone());
             }
+        }
+        if new.group.listener != old.group.listener {
+            self.add_pool(&new.group);
         }
         self.groups.insert(name, new);
         self.arrange();

@@ -69,12 +69,12 @@ impl Supervisor {
             entry.stdin = Stdin::new(in_write)
                 .inspect_err(|error| log::error!("cannot write to {}: {error}", config.name))
                 .ok();
-            entry.stdout.read(out_read);
-            if let Some(read) = err_read {
-                entry.stderr.read(read);
-            }
             entry.start += 1;
             let start = entry.start;
+            entry.stdout.read(out_read, id, start, pid);
+            if let Some(read) = err_read {
+                entry.stderr.read(read, id, start, pid);
+            }
             entry.check = config.ready.map(|ready| {
                 tokio::task::spawn_local(async move {
                     let exec = |command| {
@@ -91,6 +91,7 @@ impl Supervisor {
                 .into()
             });
         }
+        self.listener_began(id);
         Ok(pid)
     }
 

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::Supervisor;
 use super::entry::Id;
+use crate::events::Event;
 use crate::os::reaper;
 use crate::program::{Input, ProcessState};
 
@@ -43,6 +44,7 @@ impl Supervisor {
         let now = Instant::now();
         let timeout = self.config.supervisord.shutdown_timeout.map(|timeout| now + timeout);
         self.shutdown = Some(Shutdown { restart, report: now + REPORT_INTERVAL, timeout, give_up: None });
+        self.emit(&Event::SupervisorStopping);
         let ids: Vec<Id> = self.entries.keys().copied().collect();
         for id in &ids {
             self.want_stopped(*id);
@@ -56,8 +58,13 @@ impl Supervisor {
     pub(super) fn stop_what_may_stop(&mut self) {
         let unwanted: Vec<Id> =
             self.graph.ids.iter().rev().copied().filter(|id| self.entries[id].unwanted).collect();
+        // Listeners hear of the ends of all others before their own.
+        let others = unwanted.iter().any(|id| self.entries[id].listener.is_none());
         for id in unwanted {
             let state = self.entries[&id].life.state();
+            if self.shutdown.is_some() && others && self.entries[&id].listener.is_some() {
+                continue;
+            }
             let dependants = self.graph.dependants(id).iter().map(|other| &self.entries[other]);
             let held: Vec<ProcessState> =
                 dependants.filter(|other| other.unwanted).map(|other| other.life.state()).collect();
