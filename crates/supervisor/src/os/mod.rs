@@ -1,6 +1,7 @@
 //! The operating system: processes, signals, pipes, users, listening sockets.
 
 pub mod again;
+mod child;
 pub mod guardian;
 pub mod pipes;
 pub mod reaper;

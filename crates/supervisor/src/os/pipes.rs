@@ -23,8 +23,10 @@ pub fn output(owner: Option<&Ids>) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// A pipe for a program's input: where the program reads, and an end that keeps it open, for a program that reads
-/// is not to meet the end of its input.
+/// A pipe for a program's input: where the program reads, and where the daemon writes, without waiting. That end
+/// also keeps it open, for a program that reads is not to meet the end of its input.
 pub fn input() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(pipe2(OFlag::O_CLOEXEC)?)
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(write.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
 }

@@ -37,8 +37,11 @@ pub fn collect(pid: Pid) -> Exit {
 
 /// Sends a signal to a process that is not collected yet, or to its whole group.
 pub fn signal(pid: u32, signal: Signal, group: bool) -> Result<(), Errno> {
-    let Ok(pid) = i32::try_from(pid) else { return Err(Errno::ESRCH) };
-    let pid = Pid::from_raw(pid);
+    let pid = match i32::try_from(pid) {
+        // To the system 0 and 1 are our own group and everybody.
+        Ok(0 | 1) | Err(_) => return Err(Errno::ESRCH),
+        Ok(pid) => Pid::from_raw(pid),
+    };
     match if group { killpg(pid, signal) } else { kill(pid, signal) } {
         // It has exited by itself; that is told by its end.
         Err(Errno::ESRCH) => Ok(()),

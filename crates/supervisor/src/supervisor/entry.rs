@@ -115,7 +115,12 @@ impl Entry {
 
     /// Whom it runs as, if the configuration says so.
     pub(super) fn ids(&self) -> Result<Option<Ids>, String> {
-        self.config.user.as_deref().map(user::user).transpose()
+        let config = &self.config;
+        user::resolve(
+            config.user.as_deref(),
+            config.run_group.as_deref(),
+            config.supplementary_groups.as_deref(),
+        )
     }
 
     /// Whether it needs this socket to stay open.
