@@ -3,6 +3,7 @@
 pub mod again;
 mod child;
 pub mod guardian;
+pub mod limits;
 pub mod pipes;
 pub mod reaper;
 pub mod signals;
