@@ -2,6 +2,7 @@
 
 pub mod again;
 mod child;
+pub mod daemonize;
 pub mod guardian;
 pub mod limits;
 pub mod pipes;
