@@ -5,6 +5,7 @@ mod child;
 pub mod daemonize;
 pub mod guardian;
 pub mod limits;
+pub mod notify;
 pub mod pipes;
 pub mod reaper;
 pub mod signals;
