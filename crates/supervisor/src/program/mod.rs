@@ -138,6 +138,8 @@ pub struct Program {
     ready: bool,
     /// It was not ready in time and is being ended for it.
     overdue: bool,
+    /// Why it was not ready the last time it was asked.
+    doubt: Option<String>,
     /// It is being ended only to begin anew.
     again: bool,
     failures: u32,
@@ -161,6 +163,7 @@ impl Program {
             deadline: None,
             ready: false,
             overdue: false,
+            doubt: None,
             again: false,
             failures: 0,
             starts: VecDeque::new(),
@@ -206,6 +209,11 @@ impl Program {
     /// Whether a change of rules is taken over without a new process.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
+    }
+
+    /// Why it was not ready the last time it was asked; the log says so if its time is over.
+    pub fn doubt(&mut self, why: Option<String>) {
+        self.doubt = why;
     }
 
     /// When [`Input::Timeout`] is due.
@@ -455,9 +463,10 @@ impl Program {
         self.overdue = true;
         self.deadline = Some(now + self.rules.stopwaitsecs);
         let text = format!(
-            "not ready: {} did not become ready within {} seconds (ready.timeout), it counts as an exit",
+            "not ready: {} did not become ready within {} seconds (ready.timeout), it counts as an exit{}",
             self.rules.name,
-            self.rules.ready_timeout.unwrap_or_default().as_secs_f64()
+            self.rules.ready_timeout.unwrap_or_default().as_secs_f64(),
+            self.doubt.take().map(|why| format!(": {why}")).unwrap_or_default()
         );
         vec![Action::Log(Level::Warn, text), Action::Terminate]
     }

@@ -45,6 +45,9 @@ impl Supervisor {
             tries: entered.tries,
         };
         self.emit(&event);
+        if entered.to == ProcessState::Running {
+            self.watch(id);
+        }
         let ended = entered.to.is_stopped() || entered.to == ProcessState::Backoff;
         if ended && let Some(entry) = self.entries.get(&id).filter(|entry| entry.listener.is_some()) {
             let name = entry.config.name.clone();

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::broadcast::listener_of;
+use super::checks::Checks;
 use super::input::Stdin;
 use super::output::Output;
 use crate::config::{self, AutoRestart};
@@ -59,7 +60,7 @@ pub(super) struct Entry {
     pub(super) after_stop: Option<AfterStop>,
     /// Counts processes, so that what an old one's check says is not taken for the new one's.
     pub(super) start: u64,
-    pub(super) check: Option<Task>,
+    pub(super) checks: Checks,
     /// On a clock that nobody sets, for the uptime; and on the wall, for the answer.
     pub(super) started: Option<(Instant, i64)>,
     pub(super) stopped_at: i64,
@@ -80,7 +81,7 @@ impl Entry {
             told: None,
             after_stop: None,
             start: 0,
-            check: None,
+            checks: Checks::default(),
             started: None,
             stopped_at: 0,
         }
@@ -89,9 +90,6 @@ impl Entry {
     /// Notes times when the state is another one than before.
     pub(super) fn changed(&mut self, before: ProcessState) {
         let state = self.life.state();
-        if state == before && self.life.pid().is_some() == self.check.is_some() {
-            return;
-        }
         if state != before {
             let now = jiff::Timestamp::now().as_second();
             if state == ProcessState::Starting {
@@ -101,9 +99,7 @@ impl Entry {
                 self.stopped_at = now;
             }
         }
-        if self.life.is_ready() || self.life.pid().is_none() && before != state {
-            self.check = None;
-        }
+        self.end_checks();
         if self.life.pid().is_none() {
             self.stdin = None;
         }

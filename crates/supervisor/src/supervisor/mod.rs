@@ -2,6 +2,7 @@
 
 mod answers;
 mod broadcast;
+mod checks;
 mod control;
 mod entry;
 mod groups;
@@ -16,6 +17,7 @@ mod stop;
 mod view;
 mod waiters;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -29,9 +31,12 @@ use crate::ctl::server::Pending;
 use crate::events::{Event, Pool, Serial};
 use crate::logs::{Compressor, DaemonLog, StdoutQueue, auto};
 use crate::os::guardian::Guardian;
+use crate::os::notify::{Folder, Message};
 use crate::os::reaper;
 use crate::os::signals::Signals;
-use crate::program::{Action, Input, Level, ProcessState};
+use crate::os::spawn::SpawnError;
+use crate::probe::Running;
+use crate::program::{Action, Exit, Input, Level, ProcessState};
 use broadcast::Ticks;
 use entry::{Entry, Id};
 use inbox::Inbox;
@@ -94,8 +99,10 @@ pub struct Supervisor {
     unsettled: bool,
     next_id: Id,
     by_pid: HashMap<u32, Id>,
-    /// Commands of readiness checks, and who waits for them.
-    checks: HashMap<u32, oneshot::Sender<bool>>,
+    /// Commands of checks, and who waits for them.
+    check_pids: Rc<RefCell<HashMap<u32, oneshot::Sender<Exit>>>>,
+    /// Where programs speak, once one is to.
+    notify_folder: Option<Folder>,
     sockets: Sockets,
     waiters: Vec<Waiter>,
     shutdown: Option<Shutdown>,
@@ -107,8 +114,12 @@ pub struct Supervisor {
 enum Note {
     /// The readiness check of this start succeeded.
     Ready { id: Id, start: u64 },
-    /// A readiness check wants a command run.
-    Exec { id: Id, command: Vec<String>, answer: oneshot::Sender<bool> },
+    /// Its checks say that it no longer serves.
+    Unhealthy { id: Id, start: u64, why: String },
+    /// It said something on its `NOTIFY_SOCKET`.
+    Said { id: Id, start: u64, message: Message },
+    /// A check wants a command run.
+    Exec { id: Id, command: Vec<String>, answer: oneshot::Sender<Result<Running, String>> },
 }
 
 impl Supervisor {
@@ -146,7 +157,8 @@ impl Supervisor {
             unsettled: true,
             next_id: 0,
             by_pid: HashMap::new(),
-            checks: HashMap::new(),
+            check_pids: Rc::default(),
+            notify_folder: None,
             sockets: Sockets::default(),
             waiters: Vec::new(),
             shutdown: None,
@@ -225,8 +237,8 @@ impl Supervisor {
                     guardian.group_ended(number);
                 }
                 self.feed(id, Input::Exited(exit));
-            } else if let Some(answer) = self.checks.remove(&number) {
-                let _ = answer.send(exit.status() == 0);
+            } else if let Some(answer) = self.check_pids.borrow_mut().remove(&number) {
+                let _ = answer.send(exit);
             } else {
                 log::debug!("reaped unknown pid {pid} ({exit})");
             }
@@ -240,23 +252,6 @@ impl Supervisor {
         for (output, _) in outputs.into_iter().filter(|(_, speaks)| *speaks) {
             output.read_last();
             self.on_said();
-        }
-    }
-
-    fn on_note(&mut self, note: Note) {
-        match note {
-            Note::Ready { id, start } => {
-                if self.entries.get(&id).is_some_and(|entry| entry.start == start) {
-                    self.feed(id, Input::Ready);
-                }
-            }
-            Note::Exec { id, command, answer } => match self.spawn_check(id, &command) {
-                Ok(pid) => drop(self.checks.insert(pid, answer)),
-                Err(error) => {
-                    log::debug!("a readiness check cannot run: {error}");
-                    let _ = answer.send(false);
-                }
-            },
         }
     }
 
@@ -275,6 +270,9 @@ impl Supervisor {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.life.doubt(entry.checks.last.get());
+            }
             self.feed(id, Input::Timeout);
         }
         self.sockets.close_due(now);
@@ -305,7 +303,7 @@ impl Supervisor {
                     }
                     Action::Spawn => inputs.push(match self.spawn(id) {
                         Ok(pid) => Input::Spawned(pid),
-                        Err(error) => Input::SpawnFailed(error.to_string()),
+                        Err(error) => self.spawn_failed(id, &error),
                     }),
                     Action::Entered(entered) => self.entered(id, entered),
                     Action::Terminate => inputs.extend(self.signal(id, None)),
@@ -314,6 +312,15 @@ impl Supervisor {
             }
         }
         self.after(id);
+    }
+
+    /// The program's own log says it too, where those who look for it look first.
+    fn spawn_failed(&self, id: Id, error: &SpawnError) -> Input {
+        if let (Some(text), Some(entry)) = (error.on_stderr(), self.entries.get(&id)) {
+            let output = if entry.config.redirect_stderr { &entry.stdout } else { &entry.stderr };
+            output.write(text.as_bytes());
+        }
+        Input::SpawnFailed(error.to_string())
     }
 
     /// What follows from the state that a program is in now.
@@ -359,6 +366,7 @@ impl Supervisor {
                 break;
             }
             let _ = reaper::collect(pid);
+            self.check_pids.borrow_mut().remove(&pid.as_raw().unsigned_abs());
         }
         self.sockets.end();
         if let Some(guardian) = self.guardian {

@@ -236,7 +236,7 @@ impl Output {
         }
     }
 
-    fn write(&self, bytes: &[u8]) {
+    pub(super) fn write(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }

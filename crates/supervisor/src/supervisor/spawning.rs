@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use tokio::sync::oneshot;
-
+use super::Supervisor;
 use super::entry::Id;
 use super::input::Stdin;
-use super::{Note, Supervisor};
+use crate::config::Check;
 use crate::os::guardian::MARK;
+use crate::os::notify::NotifySocket;
 use crate::os::pipes;
 use crate::os::spawn::{self, Plan, SpawnError};
-use crate::probe;
 
 impl Supervisor {
     pub(super) fn spawn(&mut self, id: Id) -> Result<u32, SpawnError> {
@@ -23,10 +22,9 @@ impl Supervisor {
                 errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
             }
         };
-        let ids = entry.ids().map_err(|why| SpawnError::Step {
-            step: format!("setuid: {why}"),
-            errno: nix::errno::Errno::EINVAL,
-        })?;
+        let ids = entry
+            .ids()
+            .map_err(|why| SpawnError::User { user: config.user.clone().unwrap_or_default(), why })?;
         let path = spawn::find(&config.command[0], self.path().as_deref())?;
         let stdin_socket: Vec<String> = config.fcgi_socket.iter().cloned().collect();
         let wanted = [config.sockets.as_slice(), &stdin_socket].concat();
@@ -43,7 +41,10 @@ impl Supervisor {
                 (Some(read), write)
             }
         };
+        let notify =
+            self.notify_socket(id, &config, ids.as_ref()).map_err(step("make NOTIFY_SOCKET".to_owned()))?;
         let env = self.child_environment(&config.name, &config.group, &config.environment);
+        let address = notify.as_ref().map(NotifySocket::address);
         let fcgi = self.sockets.handed(&stdin_socket);
         let plan = Plan {
             path: &path,
@@ -58,8 +59,12 @@ impl Supervisor {
             stdout: &out_write,
             stderr: &err_write,
             sockets: &self.sockets.handed(&config.sockets),
-            notify: None,
-            watchdog: None,
+            notify: address.as_deref(),
+            watchdog: config
+                .alive
+                .as_ref()
+                .filter(|alive| alive.check == Check::Notify)
+                .map(|alive| alive.timeout),
             dies_with_daemon: self.guardian.is_some(),
         };
         let pid = spawn::spawn(&config.name, &plan)?;
@@ -68,7 +73,6 @@ impl Supervisor {
             guardian.group_began(pid);
         }
         self.by_pid.insert(pid, id);
-        let notes = self.notes.clone();
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.stdin = Stdin::new(in_write)
                 .inspect_err(|error| log::error!("cannot write to {}: {error}", config.name))
@@ -79,22 +83,9 @@ impl Supervisor {
             if let Some(read) = err_read {
                 entry.stderr.read(read, id, start, pid);
             }
-            entry.check = config.ready.map(|ready| {
-                tokio::task::spawn_local(async move {
-                    let exec = |command| {
-                        let notes = notes.clone();
-                        async move {
-                            let (answer, answered) = oneshot::channel();
-                            notes.send(Note::Exec { id, command, answer }).await.is_ok()
-                                && answered.await.unwrap_or(false)
-                        }
-                    };
-                    probe::until_ready(&ready.check, ready.interval, exec).await;
-                    let _ = notes.send(Note::Ready { id, start }).await;
-                })
-                .into()
-            });
         }
+        let start = self.entries.get(&id).map_or(0, |entry| entry.start);
+        self.begin_checks(id, start, notify);
         self.listener_began(id);
         Ok(pid)
     }

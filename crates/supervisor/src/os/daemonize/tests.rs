@@ -1,3 +1,5 @@
+//! A process that leaves, and what whoever started it learns.
+
 use std::fs;
 use std::io::Write;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Real senders on the real socket: what is heard, and what is not believed.
+
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 

@@ -1,3 +1,5 @@
+//! Real children: what they get, and what is said when they cannot be made.
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
