@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use supervisor::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, W
 use supervisor::os::again;
 use supervisor::os::guardian::Guardian;
 use supervisor::os::signals::Signals;
-use supervisor::os::sockets::listen_unix;
+use supervisor::os::sockets::{listen_tcp, listen_unix};
 use supervisor::supervisor::{Ending, Parts, Supervisor};
 use tokio::sync::mpsc;
 
@@ -142,12 +143,7 @@ fn run(config: Config, source: Source) -> anyhow::Result<Ending> {
         let signals = Signals::install().context("cannot install the signal handlers")?;
         let (sender, calls) = mpsc::channel(CALLS_MAX);
         for (listener, http) in controls.into_iter().zip(&config.http_servers) {
-            let listener = UnixListener::from(listener);
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::UnixListener::from_std(listener)?;
-            let credentials = http.username.clone().zip(http.password.clone());
-            let credentials = credentials.map(|(username, password)| Credentials { username, password });
-            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), sender.clone()));
+            serve(listener, http, sender.clone())?;
             log::info!("RPC interface 'supervisor' initialized");
         }
         log::info!("supervisord started with pid {}", std::process::id());
@@ -167,6 +163,26 @@ fn run(config: Config, source: Source) -> anyhow::Result<Ending> {
     Ok(ending)
 }
 
+fn serve(listener: OwnedFd, http: &HttpServer, calls: mpsc::Sender<server::Pending>) -> io::Result<()> {
+    let credentials = http.username.clone().zip(http.password.clone());
+    let credentials = credentials.map(|(username, password)| Credentials { username, password });
+    match http.address {
+        HttpAddress::Unix { .. } => {
+            let listener = UnixListener::from(listener);
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), calls));
+        }
+        HttpAddress::Tcp { .. } => {
+            let listener = TcpListener::from(listener);
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), calls));
+        }
+    }
+    Ok(())
+}
+
 fn socket_file(server: &HttpServer) -> Option<&PathBuf> {
     match &server.address {
         HttpAddress::Unix { file, .. } => Some(file),
@@ -175,18 +191,23 @@ fn socket_file(server: &HttpServer) -> Option<&PathBuf> {
 }
 
 fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
-    let HttpAddress::Unix { file, chmod, chown } = &server.address else {
-        anyhow::bail!("[inet_http_server] is not supported by this version");
+    let (listener, place) = match &server.address {
+        HttpAddress::Unix { file, chmod, chown } => {
+            (listen_unix(file, CONTROL_BACKLOG, Some(*chmod), chown.as_deref()), file.display().to_string())
+        }
+        HttpAddress::Tcp { host, port } => {
+            let place = format!("{}:{port}", if host.is_empty() { "0.0.0.0" } else { host });
+            (listen_tcp(&place, CONTROL_BACKLOG), place)
+        }
     };
-    listen_unix(file, CONTROL_BACKLOG, Some(*chmod), chown.as_deref()).map_err(|error| {
+    listener.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
             anyhow::anyhow!(
                 "Another program is already listening on a port that one of our HTTP servers is configured to use \
-                 ({}).  Shut this program down first before starting supervisord.",
-                file.display()
+                 ({place}).  Shut this program down first before starting supervisord."
             )
         } else {
-            anyhow::anyhow!("cannot listen on {}: {error}", file.display())
+            anyhow::anyhow!("cannot listen on {place}: {error}")
         }
     })
 }

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::sync::mpsc;
 
 use super::Body;
@@ -18,35 +20,12 @@ const HEAD_BYTES: u64 = 1024;
 /// How often the file is looked at, while somebody follows it.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 16 << 10;
 /// Pieces that wait for a slow client.
-const PIECES_MAX: usize = 4;
+const PIECES_MAX: usize = 1;
 
-/// A body that never ends while the client stays.
-pub(super) fn body(path: PathBuf) -> Body {
-    let (pieces, mut taken) = mpsc::channel::<Bytes>(PIECES_MAX);
-    tokio::task::spawn_local(async move {
-        let mut file = Followed { path, file: None, inode: 0, offset: 0 };
-        file.reopen(HEAD_BYTES);
-        loop {
-            while let Some(piece) = file.next() {
-                if pieces.send(piece).await.is_err() {
-                    return;
-                }
-            }
-            tokio::select! {
-                () = pieces.closed() => return,
-                () = tokio::time::sleep(INTERVAL) => {}
-            }
-        }
-    });
-    let stream = futures_util::stream::poll_fn(move |context| {
-        taken.poll_recv(context).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
-    });
-    BodyExt::boxed(StreamBody::new(stream))
-}
-
-struct Followed {
+/// A file that somebody follows.
+pub(super) struct Followed {
     path: PathBuf,
     file: Option<File>,
     inode: u64,
@@ -54,10 +33,49 @@ struct Followed {
 }
 
 impl Followed {
+    /// Begins with the last bytes of what the file holds.
+    pub(super) fn new(path: PathBuf) -> Self {
+        let mut followed = Self { path, file: None, inode: 0, offset: 0 };
+        followed.reopen(HEAD_BYTES);
+        followed
+    }
+
+    /// When the file was written to, as HTTP tells times.
+    pub(super) fn modified(&self) -> Option<String> {
+        let modified = self.file.as_ref()?.metadata().ok()?.modified().ok()?;
+        DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::try_from(modified).ok()?).ok()
+    }
+
+    /// A body that never ends while the client stays.
+    pub(super) fn body(mut self) -> Body {
+        let (pieces, mut taken) = mpsc::channel::<Bytes>(PIECES_MAX);
+        tokio::task::spawn_local(async move {
+            loop {
+                while let Some(piece) = self.next() {
+                    if pieces.send(piece).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    () = pieces.closed() => return,
+                    () = tokio::time::sleep(INTERVAL) => {}
+                }
+            }
+        });
+        let stream = futures_util::stream::poll_fn(move |context| {
+            taken.poll_recv(context).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
+        });
+        BodyExt::boxed(StreamBody::new(stream))
+    }
+
     fn reopen(&mut self, before_end: u64) {
         let open = |path: &Path| -> io::Result<(File, u64, u64)> {
-            let file = File::open(path)?;
+            // A pipe without a writer would stop the daemon here, and one with a writer when it is read.
+            let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
             let metadata = file.metadata()?;
+            if !metadata.is_file() {
+                return Err(io::Error::other("not a regular file"));
+            }
             Ok((file, metadata.ino(), metadata.len()))
         };
         if let Ok((file, inode, size)) = open(&self.path) {

@@ -1,7 +1,7 @@
 //! The calls that the daemon answers: from names and values to types, and back.
 
 use super::fault::{Fault, FaultCode};
-use super::xmlrpc::{MethodCall, Value};
+use super::xmlrpc::{self, MethodCall, Value};
 
 /// One of a program's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,6 @@ pub enum Call {
         name: String,
     },
     ClearAllProcessLogs,
-    ListMethods,
     Restart,
     ReloadConfig,
     AddProcessGroup {
@@ -105,50 +104,9 @@ pub enum Call {
     },
 }
 
-/// Every method, sorted.
-pub const METHODS: [&str; 38] = [
-    "supervisor.addProcessGroup",
-    "supervisor.clearAllProcessLogs",
-    "supervisor.clearLog",
-    "supervisor.clearProcessLog",
-    "supervisor.clearProcessLogs",
-    "supervisor.getAPIVersion",
-    "supervisor.getAllConfigInfo",
-    "supervisor.getAllProcessInfo",
-    "supervisor.getIdentification",
-    "supervisor.getPID",
-    "supervisor.getProcessInfo",
-    "supervisor.getState",
-    "supervisor.getSupervisorVersion",
-    "supervisor.getVersion",
-    "supervisor.readLog",
-    "supervisor.readMainLog",
-    "supervisor.readProcessLog",
-    "supervisor.readProcessStderrLog",
-    "supervisor.readProcessStdoutLog",
-    "supervisor.reloadConfig",
-    "supervisor.removeProcessGroup",
-    "supervisor.restart",
-    "supervisor.sendProcessStdin",
-    "supervisor.sendRemoteCommEvent",
-    "supervisor.shutdown",
-    "supervisor.signalAllProcesses",
-    "supervisor.signalProcess",
-    "supervisor.signalProcessGroup",
-    "supervisor.startAllProcesses",
-    "supervisor.startProcess",
-    "supervisor.startProcessGroup",
-    "supervisor.stopAllProcesses",
-    "supervisor.stopProcess",
-    "supervisor.stopProcessGroup",
-    "supervisor.tailProcessLog",
-    "supervisor.tailProcessStderrLog",
-    "supervisor.tailProcessStdoutLog",
-    "system.listMethods",
-];
-
 impl Call {
-    /// The call that a client means. An unknown name is fault 1, wrong parameters are fault 2.
+    /// The call that a client means. Values of other types are taken as supervisord takes them; what makes it
+    /// fail inside (HTTP 500) is fault 2 here. An unknown name is fault 1, wrong parameters are fault 2.
     pub fn parse(call: MethodCall) -> Result<Self, Fault> {
         let MethodCall { name, params } = call;
         let mut params = Params(params.into_iter());
@@ -165,21 +123,21 @@ impl Call {
             "supervisor.shutdown" => Self::Shutdown,
             "supervisor.startProcess" => Self::StartProcess { name: params.text()?, wait: params.wait()? },
             "supervisor.startProcessGroup" => {
-                Self::StartProcessGroup { name: params.text()?, wait: params.wait()? }
+                Self::StartProcessGroup { name: params.group()?, wait: params.wait()? }
             }
             "supervisor.startAllProcesses" => Self::StartAllProcesses { wait: params.wait()? },
             "supervisor.stopProcess" => Self::StopProcess { name: params.text()?, wait: params.wait()? },
             "supervisor.stopProcessGroup" => {
-                Self::StopProcessGroup { name: params.text()?, wait: params.wait()? }
+                Self::StopProcessGroup { name: params.group()?, wait: params.wait()? }
             }
             "supervisor.stopAllProcesses" => Self::StopAllProcesses { wait: params.wait()? },
             "supervisor.signalProcess" => {
-                Self::SignalProcess { name: params.text()?, signal: params.word()? }
+                Self::SignalProcess { name: params.text()?, signal: params.signal()? }
             }
             "supervisor.signalProcessGroup" => {
-                Self::SignalProcessGroup { name: params.text()?, signal: params.word()? }
+                Self::SignalProcessGroup { name: params.group()?, signal: params.signal()? }
             }
-            "supervisor.signalAllProcesses" => Self::SignalAllProcesses { signal: params.word()? },
+            "supervisor.signalAllProcesses" => Self::SignalAllProcesses { signal: params.signal()? },
             "supervisor.getProcessInfo" => Self::GetProcessInfo { name: params.text()? },
             "supervisor.getAllProcessInfo" => Self::GetAllProcessInfo,
             "supervisor.readProcessStdoutLog" | "supervisor.readProcessLog" => {
@@ -196,16 +154,13 @@ impl Call {
             "supervisor.clearAllProcessLogs" => Self::ClearAllProcessLogs,
             "supervisor.restart" => Self::Restart,
             "supervisor.reloadConfig" => Self::ReloadConfig,
-            "supervisor.addProcessGroup" => Self::AddProcessGroup { name: params.text()? },
-            "supervisor.removeProcessGroup" => Self::RemoveProcessGroup { name: params.text()? },
+            "supervisor.addProcessGroup" => Self::AddProcessGroup { name: params.group()? },
+            "supervisor.removeProcessGroup" => Self::RemoveProcessGroup { name: params.group()? },
             "supervisor.getAllConfigInfo" => Self::GetAllConfigInfo,
-            "supervisor.sendProcessStdin" => {
-                Self::SendProcessStdin { name: params.text()?, chars: params.text()? }
-            }
+            "supervisor.sendProcessStdin" => params.stdin()?,
             "supervisor.sendRemoteCommEvent" => {
-                Self::SendRemoteCommEvent { kind: params.text()?, data: params.text()? }
+                Self::SendRemoteCommEvent { kind: params.any()?, data: params.any()? }
             }
-            "system.listMethods" => Self::ListMethods,
             _ => return Err(Fault::bare(FaultCode::UnknownMethod)),
         };
         params.end()?;
@@ -216,35 +171,63 @@ impl Call {
 struct Params(std::vec::IntoIter<Value>);
 
 impl Params {
+    fn any_value(&mut self) -> Result<Value, Fault> {
+        self.0.next().ok_or_else(incorrect)
+    }
+
     fn text(&mut self) -> Result<String, Fault> {
-        match self.0.next() {
-            Some(Value::Text(text)) => Ok(text),
-            _ => Err(Fault::bare(FaultCode::IncorrectParameters)),
+        match self.any_value()? {
+            Value::Text(text) => Ok(text),
+            _ => Err(incorrect()),
         }
     }
 
-    /// A text, or a number as a text: signals go by either.
-    fn word(&mut self) -> Result<String, Fault> {
-        match self.0.next() {
-            Some(Value::Text(text)) => Ok(text),
-            Some(Value::Int(number)) => Ok(number.to_string()),
-            _ => Err(Fault::bare(FaultCode::IncorrectParameters)),
+    /// Whatever it is, as a text.
+    fn any(&mut self) -> Result<String, Fault> {
+        self.any_value().map(|value| value.to_string())
+    }
+
+    /// A group's name. Other values are looked up just as well, and never found.
+    fn group(&mut self) -> Result<String, Fault> {
+        match self.any_value()? {
+            Value::Text(text) => Ok(text),
+            Value::Array(_) | Value::Struct(_) => Err(incorrect()),
+            Value::Nil => Err(Fault::bare(FaultCode::BadName)),
+            other => Err(Fault::new(FaultCode::BadName, &other.to_string())),
+        }
+    }
+
+    /// A signal goes by its name or its number.
+    fn signal(&mut self) -> Result<String, Fault> {
+        match self.any_value()? {
+            Value::Text(text) => Ok(text),
+            other => int(&other).map(|number| number.to_string()),
         }
     }
 
     fn int(&mut self) -> Result<i64, Fault> {
-        match self.0.next() {
-            Some(Value::Int(number)) => Ok(number),
-            _ => Err(Fault::bare(FaultCode::IncorrectParameters)),
-        }
+        int(&self.any_value()?)
     }
 
     fn wait(&mut self) -> Result<bool, Fault> {
-        match self.0.next() {
-            None => Ok(true),
-            Some(Value::Bool(wait)) => Ok(wait),
-            Some(Value::Int(number)) => Ok(number != 0),
-            Some(_) => Err(Fault::bare(FaultCode::IncorrectParameters)),
+        Ok(match self.0.next() {
+            None => true,
+            Some(Value::Bool(wait)) => wait,
+            Some(Value::Int(number)) => number != 0,
+            Some(Value::Double(number)) => number != 0.0,
+            Some(Value::Text(text)) => !text.is_empty(),
+            Some(Value::Array(items)) => !items.is_empty(),
+            Some(Value::Struct(members)) => !members.is_empty(),
+            Some(Value::Nil) => false,
+        })
+    }
+
+    fn stdin(&mut self) -> Result<Call, Fault> {
+        let name = self.any_value()?;
+        match (name, self.any_value()?) {
+            (Value::Text(name), Value::Text(chars)) => Ok(Call::SendProcessStdin { name, chars }),
+            (_, Value::Nil | Value::Text(_)) => Err(incorrect()),
+            (_, other) => Err(Fault::new(FaultCode::IncorrectParameters, &other.to_string())),
         }
     }
 
@@ -261,6 +244,22 @@ impl Params {
             None => Ok(()),
             Some(_) => Err(Fault::bare(FaultCode::IncorrectParameters)),
         }
+    }
+}
+
+fn incorrect() -> Fault {
+    Fault::bare(FaultCode::IncorrectParameters)
+}
+
+/// A whole number, or what can be made one.
+fn int(value: &Value) -> Result<i64, Fault> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        Value::Bool(value) => Ok(i64::from(*value)),
+        Value::Text(text) => xmlrpc::int(text).ok_or_else(incorrect),
+        #[expect(clippy::cast_possible_truncation, reason = "the fraction is what is cut off")]
+        Value::Double(number) if number.is_finite() => Ok(*number as i64),
+        _ => Err(incorrect()),
     }
 }
 

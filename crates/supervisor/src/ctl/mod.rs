@@ -1,11 +1,17 @@
 //! The control interface: supervisord's XML-RPC over HTTP, and its command line client.
 
+mod auth;
 pub mod client;
 pub mod commands;
 pub mod discover;
 pub mod fault;
 mod follow;
+mod guarded;
+mod help;
 pub mod method;
+mod multicall;
+mod reply;
+mod seats;
 pub mod server;
 pub mod xmlrpc;
 

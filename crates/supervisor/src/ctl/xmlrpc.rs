@@ -1,15 +1,26 @@
 //! XML-RPC on the wire: calls, answers and faults; quick-xml carries the XML.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use quick_xml::Reader;
 use quick_xml::escape::{escape, resolve_xml_entity};
 use quick_xml::events::Event;
 
 use super::fault::Fault;
 
-/// How deep values may be nested.
+/// How deep elements may be nested.
 const DEPTH_MAX: usize = 32;
+/// Elements of one call; a thousand calls in one have half of them.
+const CALL_ELEMENTS_MAX: usize = 1 << 15;
+
+/// Base64 with or without its padding.
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +59,13 @@ impl From<bool> for Value {
     }
 }
 
+impl From<Fault> for Value {
+    fn from(fault: Fault) -> Self {
+        let code = Self::Int(i64::from(fault.code));
+        Self::Struct(vec![("faultCode".to_owned(), code), ("faultString".to_owned(), Self::Text(fault.text))])
+    }
+}
+
 impl Value {
     /// The text, if it is one.
     #[must_use]
@@ -71,7 +89,9 @@ impl Value {
     #[must_use]
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Struct(members) => members.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+            Self::Struct(members) => {
+                members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
@@ -82,6 +102,45 @@ impl Value {
         match self {
             Self::Array(items) => items,
             _ => &[],
+        }
+    }
+}
+
+/// As Python writes it, which is how supervisord names a wrong value in a fault.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            other => other.represent(f),
+        }
+    }
+}
+
+impl Value {
+    fn represent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Bool(true) => f.write_str("True"),
+            Self::Bool(false) => f.write_str("False"),
+            Self::Double(number) => write!(f, "{number:?}"),
+            Self::Nil => f.write_str("None"),
+            Self::Text(text) => write!(f, "'{text}'"),
+            Self::Array(items) => {
+                f.write_str("[")?;
+                for (place, item) in items.iter().enumerate() {
+                    f.write_str(if place > 0 { ", " } else { "" })?;
+                    item.represent(f)?;
+                }
+                f.write_str("]")
+            }
+            Self::Struct(members) => {
+                f.write_str("{")?;
+                for (place, (name, value)) in members.iter().enumerate() {
+                    write!(f, "{}'{name}': ", if place > 0 { ", " } else { "" })?;
+                    value.represent(f)?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }
@@ -102,14 +161,13 @@ pub struct Malformed(String);
 
 /// Reads a call. `<params>` may be absent, and a value without type is a string.
 pub fn parse_call(body: &[u8]) -> Result<MethodCall, Malformed> {
-    let root = Node::parse(body)?;
-    root.expect("methodCall")?;
-    let name = root.child("methodName").map(|name| name.text.trim().to_owned()).unwrap_or_default();
+    let root = Node::parse(body, CALL_ELEMENTS_MAX)?;
+    let name = root.child("methodName").map(|name| name.text.clone()).unwrap_or_default();
     if name.is_empty() {
         return Err(Malformed("no methodName".to_owned()));
     }
     let params = match root.child("params") {
-        Some(params) => params.children.iter().map(param).collect::<Result<_, _>>()?,
+        Some(params) => params.children.iter().map(Node::value).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
     Ok(MethodCall { name, params })
@@ -117,8 +175,10 @@ pub fn parse_call(body: &[u8]) -> Result<MethodCall, Malformed> {
 
 /// Reads an answer: the value, or the fault.
 pub fn parse_response(body: &[u8]) -> Result<Result<Value, Fault>, Malformed> {
-    let root = Node::parse(body)?;
-    root.expect("methodResponse")?;
+    let root = Node::parse(body, usize::MAX)?;
+    if root.name != "methodResponse" {
+        return Err(Malformed(format!("<{}> instead of <methodResponse>", root.name)));
+    }
     if let Some(fault) = root.child("fault") {
         let value =
             fault.child("value").ok_or_else(|| Malformed("fault without value".to_owned()))?.value()?;
@@ -127,7 +187,7 @@ pub fn parse_response(body: &[u8]) -> Result<Result<Value, Fault>, Malformed> {
         return Ok(Err(Fault { code: code.unwrap_or(0), text }));
     }
     match root.child("params").and_then(|params| params.children.first()) {
-        Some(first) => Ok(Ok(param(first)?)),
+        Some(first) => Ok(Ok(first.value()?)),
         None => Err(Malformed("no params".to_owned())),
     }
 }
@@ -146,28 +206,62 @@ pub fn write_call(name: &str, params: &[Value]) -> String {
     out
 }
 
+const ANSWER: &str = "<?xml version='1.0'?>\n<methodResponse>\n";
+const ANSWER_END: &str = "</methodResponse>\n";
+const PARAMS: &str = "<params>\n<param>\n";
+const PARAMS_END: &str = "\n</param>\n</params>\n";
+
 /// Writes an answer.
 #[must_use]
 pub fn write_response(answer: &Result<Value, Fault>) -> String {
-    let mut out = String::from("<?xml version='1.0'?>\n<methodResponse>\n");
+    let mut out = String::from(ANSWER);
     match answer {
         Ok(value) => {
-            out.push_str("<params>\n<param>\n");
+            out.push_str(PARAMS);
             write_value(&mut out, value);
-            out.push_str("\n</param>\n</params>\n");
+            out.push_str(PARAMS_END);
         }
         Err(fault) => {
             out.push_str("<fault>\n");
-            let members = vec![
-                ("faultCode".to_owned(), Value::Int(i64::from(fault.code))),
-                ("faultString".to_owned(), Value::Text(fault.text.clone())),
-            ];
-            write_value(&mut out, &Value::Struct(members));
+            write_value(&mut out, &fault.clone().into());
             out.push_str("\n</fault>\n");
         }
     }
-    out.push_str("</methodResponse>\n");
+    out.push_str(ANSWER_END);
     out
+}
+
+/// An answer with the results of many calls, written as they come.
+#[derive(Debug)]
+pub struct Results(String);
+
+impl Default for Results {
+    fn default() -> Self {
+        Self(format!("{ANSWER}{PARAMS}<value><array><data>\n"))
+    }
+}
+
+impl Results {
+    /// Adds the next one.
+    pub fn push(&mut self, result: Result<Value, Fault>) {
+        write_value(&mut self.0, &result.unwrap_or_else(Value::from));
+        self.0.push('\n');
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.0.push_str("</data></array></value>");
+        self.0.push_str(PARAMS_END);
+        self.0.push_str(ANSWER_END);
+        self.0
+    }
 }
 
 fn write_value(out: &mut String, value: &Value) {
@@ -178,7 +272,11 @@ fn write_value(out: &mut String, value: &Value) {
             write!(out, "<int>{}</int>", (*number).clamp(i64::from(i32::MIN), i64::from(i32::MAX)))
         }
         Value::Bool(value) => write!(out, "<boolean>{}</boolean>", u8::from(*value)),
-        Value::Text(text) => write!(out, "<string>{}</string>", escape(xml_text(text))),
+        Value::Text(text) => {
+            out.push_str("<string>");
+            write_text(out, text);
+            write!(out, "</string>")
+        }
         Value::Double(number) => write!(out, "<double>{number}</double>"),
         Value::Nil => write!(out, "<nil/>"),
         Value::Array(items) => {
@@ -192,7 +290,9 @@ fn write_value(out: &mut String, value: &Value) {
         Value::Struct(members) => {
             out.push_str("<struct>\n");
             for (name, value) in members {
-                let _ = write!(out, "<member>\n<name>{}</name>\n", escape(xml_text(name)));
+                out.push_str("<member>\n<name>");
+                write_text(out, name);
+                out.push_str("</name>\n");
                 write_value(out, value);
                 out.push_str("\n</member>\n");
             }
@@ -204,23 +304,36 @@ fn write_value(out: &mut String, value: &Value) {
 
 /// XML 1.0 knows no control characters but TAB, LF and CR; one of them breaks the client's parser. CR would
 /// become LF on the way.
-fn xml_text(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' | '\n' => c,
-            '\r' => '\n',
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+fn write_text(out: &mut String, text: &str) {
+    out.reserve(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\t' | '\n' => out.push(c),
+            '\r' => out.push('\n'),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
 }
 
-fn param(node: &Node) -> Result<Value, Malformed> {
-    node.expect("param")?;
-    node.child("value").ok_or_else(|| Malformed("param without value".to_owned()))?.value()
+/// A whole number as Python reads it: white space around it and `_` between digits do not matter.
+#[must_use]
+pub fn int(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let grouped = digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    // Python's numbers have no end; here the largest stands for those beyond it.
+    let add = |sum: i64, digit: u8| sum.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0'));
+    grouped.then(|| digits.bytes().filter(|b| *b != b'_').fold(0, add))
 }
 
-/// An element with what is in it.
+/// An element with its elements, and the text before the first of them.
 #[derive(Debug)]
 struct Node {
     name: String,
@@ -233,14 +346,22 @@ impl Node {
         Self { name: name.to_owned(), text: String::new(), children: Vec::new() }
     }
 
-    fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        let malformed = |error: &dyn std::fmt::Display| Malformed(error.to_string());
+    fn parse(body: &[u8], elements_max: usize) -> Result<Self, Malformed> {
+        let malformed = |error: &dyn fmt::Display| Malformed(error.to_string());
         let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
         let mut reader = Reader::from_str(text);
         let mut open = vec![Self::new("")];
+        let mut elements = 0;
         loop {
             let event = reader.read_event().map_err(|error| malformed(&error))?;
+            let outside = open.len() == 1;
             let Some(top) = open.last_mut() else { return Err(Malformed("unbalanced".to_owned())) };
+            if matches!(event, Event::Start(_) | Event::Empty(_)) {
+                elements += 1;
+                if elements > elements_max {
+                    return Err(Malformed(format!("more than {elements_max} elements")));
+                }
+            }
             match event {
                 Event::Start(start) => {
                     if open.len() > DEPTH_MAX {
@@ -256,13 +377,16 @@ impl Node {
                         _ => return Err(Malformed("unbalanced".to_owned())),
                     }
                 }
-                Event::Text(part) => top.text.push_str(&part),
-                Event::CData(part) => top.text.push_str(&part),
+                Event::Text(part) if outside && !part.trim().is_empty() => {
+                    return Err(Malformed("text outside the element".to_owned()));
+                }
+                Event::Text(part) => top.push(&part),
+                Event::CData(part) => top.push(&part),
                 Event::GeneralRef(entity) => {
                     let name: &str = &entity;
                     match entity.resolve_char_ref().map_err(|error| malformed(&error))? {
-                        Some(c) => top.text.push(c),
-                        None => top.text.push_str(
+                        Some(c) => top.push(c.encode_utf8(&mut [0; 4])),
+                        None => top.push(
                             resolve_xml_entity(name)
                                 .ok_or_else(|| Malformed(format!("unknown entity &{name};")))?,
                         ),
@@ -281,11 +405,9 @@ impl Node {
         }
     }
 
-    fn expect(&self, name: &str) -> Result<(), Malformed> {
-        if self.name == name {
-            Ok(())
-        } else {
-            Err(Malformed(format!("<{}> instead of <{name}>", self.name)))
+    fn push(&mut self, text: &str) {
+        if self.children.is_empty() {
+            self.text.push_str(text);
         }
     }
 
@@ -293,37 +415,44 @@ impl Node {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// The value that this `<value>` holds.
+    /// What this element means, by the rules of supervisord, which look at places rather than names.
     fn value(&self) -> Result<Value, Malformed> {
-        let Some(typed) = self.children.first() else { return Ok(Value::Text(self.text.clone())) };
-        let wrong = || Malformed(format!("<{}> holds {:?}", typed.name, typed.text));
-        match typed.name.as_str() {
-            "string" => Ok(Value::Text(typed.text.clone())),
-            "int" | "i4" | "i8" => typed.text.trim().parse().map(Value::Int).map_err(|_| wrong()),
-            "boolean" => match typed.text.trim() {
-                "0" => Ok(Value::Bool(false)),
-                "1" => Ok(Value::Bool(true)),
-                _ => Err(wrong()),
-            },
-            "double" => typed.text.trim().parse().map(Value::Double).map_err(|_| wrong()),
-            "nil" => Ok(Value::Nil),
-            "dateTime.iso8601" | "base64" => Ok(Value::Text(typed.text.trim().to_owned())),
-            "array" => {
-                let data = typed.child("data").ok_or_else(wrong)?;
-                data.children.iter().map(Self::value).collect::<Result<_, _>>().map(Value::Array)
+        let text = self.text.as_str();
+        let wrong = || Malformed(format!("<{}> holds {text:?}", self.name));
+        let first = || self.children.first().ok_or_else(wrong)?.value();
+        match self.name.as_str() {
+            "value" if self.children.is_empty() => Ok(text.into()),
+            "value" | "param" | "array" => first(),
+            "data" => self.children.iter().map(Self::value).collect::<Result<_, _>>().map(Value::Array),
+            "struct" => {
+                let members = self.children.iter().map(|member| match member.children.as_slice() {
+                    [name, value] => Ok((name.text.clone(), value.value()?)),
+                    _ => Err(wrong()),
+                });
+                members.collect::<Result<_, _>>().map(Value::Struct)
             }
-            "struct" => typed
-                .children
-                .iter()
-                .map(|member| {
-                    let name = member.child("name").ok_or_else(wrong)?.text.clone();
-                    Ok((name, member.child("value").ok_or_else(wrong)?.value()?))
-                })
-                .collect::<Result<_, _>>()
-                .map(Value::Struct),
-            _ => Err(wrong()),
+            "string" => Ok(text.into()),
+            "int" | "i4" | "i8" => int(text).map(Value::Int).ok_or_else(wrong),
+            "boolean" => Ok(Value::Bool(text == "1")),
+            "double" => text.trim().parse().map(Value::Double).map_err(|_| wrong()),
+            "base64" => {
+                let packed: String = text.split_ascii_whitespace().collect();
+                let bytes = BASE64.decode(packed).map_err(|_| wrong())?;
+                String::from_utf8(bytes).map(Value::Text).map_err(|_| wrong())
+            }
+            "dateTime.iso8601" if is_date(text) => Ok(text.into()),
+            "dateTime.iso8601" => Err(wrong()),
+            _ if text.is_empty() => Ok(Value::Nil),
+            _ => Ok(text.into()),
         }
     }
+}
+
+/// Whether this is such as `20261231T23:59:59`.
+fn is_date(text: &str) -> bool {
+    let shape = "ddddddddTdd:dd:dd";
+    text.len() == shape.len()
+        && shape.bytes().zip(text.bytes()).all(|(s, t)| if s == b'd' { t.is_ascii_digit() } else { s == t })
 }
 
 #[cfg(test)]

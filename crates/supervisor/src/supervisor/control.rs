@@ -6,7 +6,7 @@ use super::Supervisor;
 use super::waiters::Goal;
 use crate::ctl::commands::API_VERSION;
 use crate::ctl::fault::{Fault, FaultCode};
-use crate::ctl::method::{Call, METHODS};
+use crate::ctl::method::Call;
 use crate::ctl::server::Answer;
 use crate::ctl::xmlrpc::Value;
 use crate::events::Event;
@@ -47,7 +47,6 @@ impl Supervisor {
                 ("statename".to_owned(), "RUNNING".into()),
             ])),
             Call::GetPid => Ok(Value::Int(i64::from(std::process::id()))),
-            Call::ListMethods => Ok(Value::Array(METHODS.iter().map(|name| (*name).into()).collect())),
             Call::Shutdown => {
                 self.begin_shutdown(false);
                 Ok(true.into())
