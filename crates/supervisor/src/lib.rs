@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod ctl;
+pub mod daemon;
 pub mod events;
 pub mod logs;
 pub mod os;

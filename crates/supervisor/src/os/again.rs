@@ -9,10 +9,23 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use super::signals::SIGNALS;
 
-/// Executes this program with the words of its command line, in the folder where it was started. Signals that come
-/// meanwhile wait until the new run takes them ([`super::signals::Signals::install`]). Returns only if it failed.
-pub fn execute(folder: &Path) -> io::Error {
+/// By this variable a process that has left its terminal knows that it must not leave it once more.
+pub const DETACHED: &str = "SUPERVISORD_DETACHED";
+
+/// Executes this program with the words of its command line, in the folder where it was started; `detached`: it has
+/// no terminal to leave. Signals that come meanwhile wait until the new run takes them
+/// ([`super::signals::Signals::install`]). Returns only if it failed.
+pub fn execute(folder: &Path, detached: bool) -> io::Error {
     let words: Result<Vec<CString>, _> = env::args_os().map(OsString::into_vec).map(CString::new).collect();
+    let variables = env::vars_os().filter(|(name, _)| name != DETACHED);
+    let added = detached.then(|| (DETACHED.into(), "1".into()));
+    let environment: Result<Vec<CString>, _> = variables
+        .chain(added)
+        .map(|(name, value): (OsString, OsString)| {
+            [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()
+        })
+        .map(CString::new)
+        .collect();
     let run = || -> io::Result<()> {
         let program = env::current_exe()?.into_os_string().into_vec();
         // A newer program may have taken the place of this one's file.
@@ -20,7 +33,7 @@ pub fn execute(folder: &Path) -> io::Error {
         env::set_current_dir(folder)?;
         let held: SigSet = SIGNALS.into_iter().collect();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), None)?;
-        nix::unistd::execv(&program, &words?)?;
+        nix::unistd::execve(&program, &words?, &environment?)?;
         Ok(())
     };
     run().err().unwrap_or_else(|| io::Error::other("it was not executed"))

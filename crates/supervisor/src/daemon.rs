@@ -1,0 +1,210 @@
+//! The daemon from its start to its end: who it is, where it listens, where it writes, and what it leaves behind.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::sys::stat::{Mode, umask};
+use tokio::sync::mpsc;
+
+use crate::config::{Config, HttpAddress, HttpServer, Source};
+use crate::ctl::server::{self, Credentials, Limits, Pending};
+use crate::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, Writer};
+use crate::os::again::{DETACHED, execute};
+use crate::os::daemonize::{Detached, daemonize};
+use crate::os::guardian::Guardian;
+use crate::os::signals::Signals;
+use crate::os::sockets::{listen_tcp, listen_unix};
+use crate::os::{limits, user};
+use crate::supervisor::{Ending, Parts, Supervisor};
+
+/// Calls that wait for the loop; more wait in their connections.
+const CALLS_MAX: usize = 64;
+/// Connections that wait to be accepted.
+const CONTROL_BACKLOG: i32 = 512;
+
+/// Runs the daemon until it has stopped everything; if it is to begin anew, it does not return. What fails before it is up is an error.
+///
+/// The order is that of what each step needs: limits and user before anything is opened, sockets before the process
+/// that was started is let go, all processes before all threads.
+pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
+    let daemon = &config.supervisord;
+    let is_ini = config.file.extension().is_none_or(|extension| extension != "toml");
+    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    // Programs are not to inherit it.
+    let detached_before = std::env::var_os(DETACHED).is_some();
+    source.environment.retain(|(name, _)| name != DETACHED);
+    let mut told = limits::raise(daemon.minfds, daemon.minprocs).map_err(anyhow::Error::msg)?;
+    if let Some(name) = &daemon.user {
+        told.insert(0, user::become_user(name).map_err(anyhow::Error::msg)?);
+    }
+    let controls = config.http_servers.iter().map(control_socket).collect::<anyhow::Result<Vec<_>>>()?;
+    let detached = match daemon.nodaemon || detached_before {
+        true => None,
+        false => Some(daemonize().context("cannot leave the terminal")?),
+    };
+    let is_detached = detached_before || detached.is_some();
+    let work_in = detached.as_ref().and(daemon.directory.as_deref()).map(Detached::work_in);
+    // PID 1 takes everything with it anyway.
+    let is_init = std::process::id() == 1;
+    let guardian =
+        if is_init { None } else { Some(Guardian::start().context("cannot make the guardian process")?) };
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+    umask(Mode::from_bits_truncate(daemon.umask));
+
+    let compressor = Compressor::start().context("cannot start the thread that compresses")?;
+    let (stdout, stdout_done) =
+        StdoutQueue::start().context("cannot start the thread that writes to stdout")?;
+    let log = start_log(&config, &compressor, &stdout);
+    if let Some(text) = user::root_unasked(daemon.user.as_deref()).filter(|_| is_ini) {
+        log::error!(target: DaemonLog::critical(), "{text}");
+    }
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    for text in told.into_iter() {
+        log::info!("{text}");
+    }
+    let pidfile = daemon.pidfile.clone();
+    let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
+    let mask = daemon.umask;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let ending = local.block_on(&runtime, async {
+        let signals = Signals::install().context("cannot install the signal handlers")?;
+        let (sender, calls) = mpsc::channel(CALLS_MAX);
+        for (listener, http) in controls.into_iter().zip(&config.http_servers) {
+            serve(listener, http, sender.clone())?;
+            announce(http, is_ini);
+        }
+        if detached.is_some() {
+            log::info!("daemonizing the supervisord process");
+        }
+        match work_in {
+            Some(Ok(text)) => log::info!("{text}"),
+            Some(Err(text)) => log::error!(target: DaemonLog::critical(), "{text}"),
+            None => {}
+        }
+        write_pidfile(pidfile.as_deref());
+        log::info!("supervisord started with pid {}", std::process::id());
+        if let Some(detached) = detached {
+            detached.up(mask).context("cannot leave the terminal")?;
+        }
+        let parts = Parts { config, source, guardian, compressor, stdout: stdout.clone(), log, calls };
+        let ending = Supervisor::run(parts, signals).await;
+        drop(sender);
+        anyhow::Ok(ending)
+    })?;
+    log::info!("supervisord stopped");
+    for file in socket_files.into_iter().chain(pidfile) {
+        let _ = fs::remove_file(file);
+    }
+    drop(local);
+    drop(stdout);
+    log.close();
+    stdout_done.wait();
+    if ending == Ending::Restart {
+        return Err(execute(&folder, is_detached)).context("cannot begin anew");
+    }
+    Ok(ending)
+}
+
+fn announce(http: &HttpServer, is_ini: bool) {
+    log::info!("RPC interface 'supervisor' initialized");
+    let (name, reachable) = match &http.address {
+        HttpAddress::Unix { .. } => ("unix_http_server", false),
+        HttpAddress::Tcp { .. } => ("inet_http_server", true),
+    };
+    // A unix socket is guarded by its permissions; only the genuine words are kept for those who know them.
+    if http.username.is_none() && (reachable || is_ini) {
+        log::error!(
+            target: DaemonLog::critical(),
+            "Server '{name}' running without any HTTP authentication checking"
+        );
+    }
+}
+
+fn serve(listener: OwnedFd, http: &HttpServer, calls: mpsc::Sender<Pending>) -> io::Result<()> {
+    let credentials = http.username.clone().zip(http.password.clone());
+    let credentials = credentials.map(|(username, password)| Credentials { username, password });
+    match http.address {
+        HttpAddress::Unix { .. } => {
+            let listener = UnixListener::from(listener);
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), calls));
+        }
+        HttpAddress::Tcp { .. } => {
+            let listener = TcpListener::from(listener);
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), calls));
+        }
+    }
+    Ok(())
+}
+
+fn socket_file(server: &HttpServer) -> Option<&PathBuf> {
+    match &server.address {
+        HttpAddress::Unix { file, .. } => Some(file),
+        HttpAddress::Tcp { .. } => None,
+    }
+}
+
+fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
+    let (listener, place) = match &server.address {
+        HttpAddress::Unix { file, chmod, chown } => {
+            (listen_unix(file, CONTROL_BACKLOG, Some(*chmod), chown.as_deref()), file.display().to_string())
+        }
+        HttpAddress::Tcp { host, port } => {
+            let place = format!("{}:{port}", if host.is_empty() { "0.0.0.0" } else { host });
+            (listen_tcp(&place, CONTROL_BACKLOG), place)
+        }
+    };
+    listener.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            anyhow::anyhow!(
+                "Another program is already listening on a port that one of our HTTP servers is configured to use \
+                 ({place}).  Shut this program down first before starting supervisord."
+            )
+        } else {
+            anyhow::anyhow!("cannot listen on {place}: {error}")
+        }
+    })
+}
+
+fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> &'static DaemonLog {
+    let daemon = &config.supervisord;
+    let file = daemon.logfile.as_ref().map(|path| {
+        let config = LogConfig {
+            path: path.clone(),
+            maxbytes: daemon.logfile_maxbytes,
+            backups: daemon.logfile_backups,
+            compress: daemon.logfile_compress,
+        };
+        Writer::new(config, Some(compressor.clone()))
+    });
+    let stdout = stdout.clone();
+    let shown = daemon.nodaemon && !daemon.silent;
+    let console: Option<Console> =
+        shown.then(|| -> Console { Box::new(move |line: &[u8]| stdout.write(line)) });
+    // It lives as long as the process.
+    let log: &'static DaemonLog = Box::leak(Box::new(DaemonLog::new(daemon.loglevel, file, console)));
+    if log::set_logger(log).is_ok() {
+        log::set_max_level(daemon.loglevel);
+    }
+    log
+}
+
+fn write_pidfile(file: Option<&Path>) {
+    let Some(file) = file else { return };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = folder.map_or(Ok(()), fs::create_dir_all);
+    if let Err(error) = made.and_then(|()| fs::write(file, format!("{}\n", std::process::id()))) {
+        log::error!(target: DaemonLog::critical(), "could not write pidfile {}: {error}", file.display());
+    }
+}
