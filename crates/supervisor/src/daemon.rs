@@ -33,8 +33,8 @@ const CONTROL_BACKLOG: i32 = 512;
 /// that was started is let go, all processes before all threads.
 pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let daemon = &config.supervisord;
-    let is_ini = config.file.extension().is_none_or(|extension| extension != "toml");
-    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let is_ini = source.is_ini();
+    let folder = source.directory.clone();
     // Programs are not to inherit it.
     let detached_before = std::env::var_os(DETACHED).is_some();
     source.environment.retain(|(name, _)| name != DETACHED);
@@ -63,11 +63,9 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     if let Some(text) = user::root_unasked(daemon.user.as_deref()).filter(|_| is_ini) {
         log::error!(target: DaemonLog::critical(), "{text}");
     }
-    for warning in &config.warnings {
-        log::warn!("{warning}");
-    }
-    for text in told.into_iter() {
-        log::info!("{text}");
+    let told = told.into_iter().map(|text| (log::Level::Info, text));
+    for (level, text) in config.sentences().into_iter().chain(told) {
+        log::log!(level, "{text}");
     }
     let pidfile = daemon.pidfile.clone();
     let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();

@@ -5,85 +5,79 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use supervisor::config::Source;
+use supervisor::config::arguments::{self, Action, USAGE};
 use supervisor::daemon;
 use supervisor::supervisor::Ending;
-
-const USAGE: &str = "\
-supervisord -- run a set of applications as daemons.
-
-Usage: supervisord [options]
-       supervisord check [options]      report every mistake of the configuration, start nothing
-
-Options:
--c/--configuration FILENAME -- configuration file (*.toml)
--n/--nodaemon -- run in the foreground (this version always does)
--h/--help -- print this usage message and exit
--v/--version -- print supervisord version number and exit
-";
 
 const EXIT_FATAL: u8 = 10;
 const EXIT_CONFIGURATION: u8 = 2;
 
-/// Where a configuration is looked for when none is named.
-const CONFIGS: [&str; 3] = ["supervisord.toml", "etc/supervisord.toml", "/etc/supervisord.toml"];
-
-enum Command {
-    Run(PathBuf),
-    Check(PathBuf),
-    Help,
-    Version,
-}
-
-fn command() -> Result<Command, String> {
-    use lexopt::prelude::*;
-    let (mut config, mut check) = (None, false);
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
-        match argument {
-            Short('c') | Long("configuration") => {
-                config = Some(PathBuf::from(parser.value().map_err(|error| error.to_string())?));
-            }
-            Short('n') | Long("nodaemon") => {}
-            Short('h') | Long("help") => return Ok(Command::Help),
-            Short('v') | Long("version") => return Ok(Command::Version),
-            Value(word) if word == "check" && !check => check = true,
-            other => return Err(other.unexpected().to_string()),
-        }
-    }
-    let config = config.or_else(|| CONFIGS.map(PathBuf::from).into_iter().find(|config| config.exists()));
-    let config = config.ok_or("No config file found at default paths (supervisord.toml, etc/supervisord.toml, /etc/supervisord.toml); use the -c option to specify a config file")?;
-    Ok(if check { Command::Check(config) } else { Command::Run(config) })
-}
-
 fn main() -> ExitCode {
-    let command = match command() {
-        Ok(command) => command,
-        Err(why) => {
-            return complain(&format!("Error: {why}\nFor help, use supervisord -h"), EXIT_CONFIGURATION);
-        }
-    };
+    let mut words = std::env::args_os();
+    let program =
+        words.next().map_or_else(|| "supervisord".to_owned(), |name| name.to_string_lossy().into_owned());
+    let usage =
+        |why: &str| complain(&format!("Error: {why}\nFor help, use {program} -h"), EXIT_CONFIGURATION);
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let (file, check) = match command {
-        Command::Help => return say(USAGE),
-        Command::Version => return say(&format!("{}\n", env!("CARGO_PKG_VERSION"))),
-        Command::Run(file) => (file, false),
-        Command::Check(file) => (file, true),
+    let arguments = match arguments::parse(words, &environment) {
+        Ok(arguments) => arguments,
+        Err(why) => return usage(&why),
     };
-    let source = Source { file: file.clone(), environment, host };
+    let configuration = match &arguments.action {
+        Action::Help => return say(USAGE),
+        Action::Version => return say(&format!("{}\n", env!("CARGO_PKG_VERSION"))),
+        Action::Convert(_) => return usage("convert is not supported by this version"),
+        Action::Run | Action::Check => match arguments.configuration {
+            Some(file) => Ok(file),
+            None => arguments::find(&arguments::places(&std::env::current_exe().unwrap_or_default())),
+        },
+    };
+    let file = match configuration {
+        Ok(file) => file,
+        Err(why) => return usage(&why),
+    };
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let source = Source { file, environment, host, directory, overrides: arguments.overrides };
+    if arguments.action == Action::Check {
+        return check(&source);
+    }
     let config = match source.load() {
         Ok(config) => config,
+        // An INI file is refused in the words and the form that its users know.
+        Err(mistakes) if source.is_ini() => {
+            let lines: Vec<String> = mistakes.0.iter().map(|mistake| format!("Error: {mistake}")).collect();
+            return complain(
+                &format!("{}\nFor help, use {program} -h", lines.join("\n")),
+                EXIT_CONFIGURATION,
+            );
+        }
         Err(mistakes) => return complain(&mistakes.to_string(), EXIT_CONFIGURATION),
     };
-    if check {
-        return say(&format!("{}: valid, {} programs\n", file.display(), config.programs.len()));
-    }
     match daemon::run(config, source) {
-        Ok(Ending::Restart) | Ok(Ending::Ordered) => ExitCode::SUCCESS,
+        Ok(Ending::Restart | Ending::Ordered) => ExitCode::SUCCESS,
         Ok(Ending::Fatal) => ExitCode::from(EXIT_FATAL),
         Err(error) => complain(&format!("Error: {error:#}"), EXIT_CONFIGURATION),
+    }
+}
+
+fn check(source: &Source) -> ExitCode {
+    let report = source.check();
+    let mut out = String::new();
+    for warning in &report.warnings {
+        out += &format!("{}\n", warning.warning());
+    }
+    for mistake in &report.mistakes {
+        out += &format!("{mistake}\n");
+    }
+    let _ = io::stderr().write_all(out.as_bytes());
+    match report.config.filter(|_| report.mistakes.is_empty()) {
+        Some(config) => {
+            say(&format!("{}: valid, {} programs\n", source.file.display(), config.programs.len()))
+        }
+        None => ExitCode::from(EXIT_CONFIGURATION),
     }
 }
 

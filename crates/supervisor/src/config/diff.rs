@@ -11,6 +11,8 @@ pub struct Definition {
     pub programs: Vec<Program>,
     /// The sockets that they use.
     pub sockets: Vec<Socket>,
+    /// What `[supervisord]` adds to the environment of all.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Definition {
@@ -23,7 +25,7 @@ impl Definition {
                 definition.sockets.iter().filter(|socket| program.uses(&socket.name)).cloned().collect();
             Some((program, sockets))
         };
-        find(self) == find(other)
+        self.environment == other.environment && find(self) == find(other)
     }
 }
 
@@ -53,7 +55,8 @@ impl Config {
             self.programs.iter().filter(|program| program.group == group.name).cloned().collect();
         let used = |socket: &&Socket| programs.iter().any(|program| program.uses(&socket.name));
         let sockets = self.sockets.iter().filter(used).cloned().collect();
-        Definition { group: group.clone(), programs, sockets }
+        let environment = self.supervisord.environment.clone();
+        Definition { group: group.clone(), programs, sockets, environment }
     }
 }
 

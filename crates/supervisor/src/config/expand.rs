@@ -1,12 +1,76 @@
 //! `%(name)s` in values, as supervisord expands it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-/// What names stand for.
-pub(super) type Names = BTreeMap<String, String>;
+/// What names stand for: those of the whole configuration, and those of one place in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    everywhere: Rc<BTreeMap<String, String>>,
+    here: BTreeMap<String, String>,
+}
 
-/// Replaces `%(name)s` and `%(name)d` (with an optional zero-padded width, `%(process_num)02d`) by what the
-/// name stands for, and `%%` by a percent sign (supervisor 4.3 `options.py:expand`).
+impl Names {
+    pub(super) fn new(everywhere: BTreeMap<String, String>) -> Self {
+        Self { everywhere: Rc::new(everywhere), here: BTreeMap::new() }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.here.get(name).or_else(|| self.everywhere.get(name)).map(String::as_str)
+    }
+
+    /// In this place, and those made from it, the name stands for this.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.here.insert(name.to_owned(), value.into());
+    }
+
+    /// The variables are what `%(ENV_X)s` names.
+    pub(super) fn variables(&mut self, variables: &[(String, String)]) {
+        for (name, value) in variables {
+            self.set(&format!("ENV_{name}"), value);
+        }
+    }
+}
+
+/// How a number or a word fills its place.
+struct Format<'a> {
+    left: bool,
+    zero: bool,
+    width: usize,
+    kind: char,
+    rest: &'a str,
+}
+
+/// Room for one value, so that no format fills the memory.
+const WIDTH_MAX: usize = 4096;
+
+impl<'a> Format<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let flags = text.find(|c| !matches!(c, '-' | '0' | '+' | ' ' | '#')).unwrap_or(text.len());
+        let (flags, text) = text.split_at(flags);
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (width, text) = text.split_at(digits);
+        let width = if width.is_empty() { 0 } else { width.parse().ok().filter(|w| *w <= WIDTH_MAX)? };
+        let kind = text.chars().next()?;
+        let left = flags.contains('-');
+        Some(Self { left, zero: flags.contains('0') && !left, width, kind, rest: &text[kind.len_utf8()..] })
+    }
+
+    fn fill(&self, value: &str) -> String {
+        let width = self.width;
+        match (self.left, self.zero && self.kind != 's') {
+            (true, _) => format!("{value:<width$}"),
+            (false, true) => {
+                let (sign, digits) = value.split_at(usize::from(value.starts_with('-')));
+                format!("{sign}{digits:0>width$}", width = width.saturating_sub(sign.len()))
+            }
+            (false, false) => format!("{value:>width$}"),
+        }
+    }
+}
+
+/// Replaces `%(name)s` and `%(name)d` (with a width, `%(process_num)02d`) by what the name stands for, and `%%` by a
+/// percent sign (supervisor 4.3 `options.py:expand`).
 pub(super) fn expand(text: &str, names: &Names) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -20,25 +84,26 @@ pub(super) fn expand(text: &str, names: &Names) -> Result<String, String> {
         }
         let wrong = || format!("{text:?} has a `%` that is neither `%%` nor `%(NAME)s`");
         let (name, after) = rest.strip_prefix('(').and_then(|r| r.split_once(')')).ok_or_else(wrong)?;
-        let end = after.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let (width, kind) = after.split_at(end);
+        let format = Format::parse(after).ok_or_else(wrong)?;
         let value = names.get(name).ok_or_else(|| match name.strip_prefix("ENV_") {
             Some(variable) => format!("{text:?} names the environment variable {variable}, which is not set"),
             None => format!("{text:?} names `{name}`, which stands for nothing here"),
         })?;
-        match kind.chars().next() {
-            Some('s') => out.push_str(value),
-            Some('d') => {
-                let number: i64 = value.parse().map_err(|_| format!("{text:?}: `{name}` is not a number"))?;
-                let digits: usize = width.parse().unwrap_or(0).min(64);
-                match width.starts_with('0') {
-                    true => out.push_str(&format!("{number:0digits$}")),
-                    false => out.push_str(&format!("{number:digits$}")),
+        match format.kind {
+            's' => out.push_str(&format.fill(value)),
+            'd' | 'i' | 'x' => {
+                // Only these are numbers there, a variable never is one.
+                let number: i64 = match name {
+                    "process_num" | "numprocs" => value.parse().ok(),
+                    _ => None,
                 }
+                .ok_or_else(|| format!("{text:?}: `{name}` is not a number"))?;
+                let digits = if format.kind == 'x' { format!("{number:x}") } else { number.to_string() };
+                out.push_str(&format.fill(&digits));
             }
             _ => return Err(wrong()),
         }
-        rest = &kind[1..];
+        rest = format.rest;
     }
     out.push_str(rest);
     Ok(out)
@@ -50,13 +115,15 @@ mod tests {
 
     #[test]
     fn names_stand_for_what_they_name() {
-        let names: Names = [("program_name", "web"), ("process_num", "7"), ("ENV_HOME", "/home/a")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into();
+        let mut names = Names::default();
+        for (name, value) in [("program_name", "web"), ("process_num", "7"), ("ENV_HOME", "/home/a")] {
+            names.set(name, value);
+        }
         for (text, expected) in [
             ("plain", "plain"),
             ("%(ENV_HOME)s/x", "/home/a/x"),
             ("%(program_name)s_%(process_num)02d", "web_07"),
+            ("%(process_num)3d|%(process_num)-3d|%(process_num)s|%(program_name)5s", "  7|7  |7|  web"),
             ("100%%", "100%"),
             ("é%(program_name)s", "éweb"),
         ] {
@@ -67,6 +134,11 @@ mod tests {
             ("%(ENV_X)s", "\"%(ENV_X)s\" names the environment variable X, which is not set"),
             ("%(nope)s", "\"%(nope)s\" names `nope`, which stands for nothing here"),
             ("%(program_name)", "\"%(program_name)\" has a `%` that is neither `%%` nor `%(NAME)s`"),
+            ("%(program_name)d", "\"%(program_name)d\": `program_name` is not a number"),
+            (
+                "%(program_name)99999s",
+                "\"%(program_name)99999s\" has a `%` that is neither `%%` nor `%(NAME)s`",
+            ),
         ] {
             assert_eq!(expand(text, &names), Err(expected.to_owned()));
         }

@@ -1,10 +1,23 @@
 //! What the configuration accepts, and every sentence it answers a mistake with.
 
+mod ini;
+
+use std::path::Path;
+
 use super::*;
 
+fn source(file: &str) -> Source {
+    Source {
+        file: file.into(),
+        environment: vec![("RUN_DIR".to_owned(), "/run/sse".to_owned())],
+        host: "host".to_owned(),
+        directory: "/w".into(),
+        overrides: Overrides::default(),
+    }
+}
+
 fn parse(text: &str) -> Result<Config, Mistakes> {
-    let env = [("RUN_DIR".to_owned(), "/run/sse".to_owned())];
-    Config::parse(Path::new("s.toml"), text, &env, "host")
+    source("s.toml").parse(text)
 }
 
 #[track_caller]
@@ -132,7 +145,7 @@ numprocs = 2
 [programs.x]
 command = "x"
 [inet_http_server]
-port = 9001
+port = 0
 "#,
         &[
             "s.toml:2: `logfile_maxbytes` is \"lots\", but it must be a number of bytes, such as 1024, 50KB, 10MB or 1GB",
@@ -146,9 +159,9 @@ port = 9001
             "s.toml:11: `exitcodes` has \"256\", but an exit code is a number from 0 to 255",
             "s.toml:13: `environment` is \"A\", but it must be like A=\"1\",B=\"two words\"",
             "s.toml:14: `ready.http` is \"ftp://x\", but it must be like http://127.0.0.1:5001/path or http+unix:///run/x.sock:/path",
-            "s.toml:15: `numprocs` is not supported by this version",
+            "s.toml:15: `process_name` must contain %(process_num) when `numprocs` is above 1, such as %(program_name)s_%(process_num)02d",
             "s.toml:16: unknown section [programs], did you mean `program`?",
-            "s.toml:18: [inet_http_server] is not supported by this version",
+            "s.toml:19: `port` is \"0\", but it must be a port, host:port or *:port",
         ],
     );
 }

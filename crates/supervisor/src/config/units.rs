@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Group, Uid, User};
 
 /// `true on yes 1` and `false off no 0`, in any case.
 pub fn boolean(text: &str) -> Result<bool, String> {
@@ -11,6 +12,14 @@ pub fn boolean(text: &str) -> Result<bool, String> {
         "false" | "off" | "no" | "0" => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
+}
+
+/// A whole number as Python's `int` reads it: a sign and `_` between digits are allowed.
+pub fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let fine = digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    if fine { text.replace('_', "").parse().ok() } else { None }
 }
 
 /// Bytes: a number, or one followed by `KB`, `MB` or `GB` (powers of 1024).
@@ -24,6 +33,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     };
     digits
         .trim()
+        .trim_start_matches('+')
         .parse::<u64>()
         .ok()
         .and_then(|n| n.checked_mul(factor))
@@ -49,12 +59,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A signal's name, with or without `SIG`, or its number.
 pub fn signal(text: &str) -> Result<Signal, String> {
     let upper = text.trim().to_ascii_uppercase();
-    let found = if let Ok(number) = upper.parse::<i32>() {
-        Signal::try_from(number).ok()
-    } else if upper.starts_with("SIG") {
-        upper.parse().ok()
-    } else {
-        format!("SIG{upper}").parse().ok()
+    let found = match upper.parse::<i32>() {
+        Ok(number) => Signal::try_from(number).ok(),
+        Err(_) => match upper.strip_prefix("SIG").unwrap_or(&upper) {
+            "CLD" => Some(Signal::SIGCHLD),
+            "POLL" => Some(Signal::SIGIO),
+            "IOT" => Some(Signal::SIGABRT),
+            name => format!("SIG{name}").parse().ok(),
+        },
     };
     found.ok_or_else(|| "must be the name of a signal, such as TERM, INT, QUIT, HUP, USR1 or KILL".to_owned())
 }
@@ -65,6 +77,39 @@ pub fn mode(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|mode| *mode <= 0o7777)
         .ok_or_else(|| "must be file permissions in octal, such as 0700".to_owned())
+}
+
+/// The number of the user of this name or number, who must exist.
+pub fn user(text: &str) -> Result<Uid, String> {
+    let found = match text.trim().parse() {
+        Ok(uid) => User::from_uid(Uid::from_raw(uid)),
+        Err(_) => User::from_name(text),
+    };
+    let user = found
+        .ok()
+        .flatten()
+        .ok_or_else(|| "must be the name or the number of a user that exists".to_owned())?;
+    Ok(user.uid)
+}
+
+/// The number of the group of this name or number, which must exist.
+pub fn group(text: &str) -> Result<Gid, String> {
+    let found = match text.trim().parse() {
+        Ok(gid) => Group::from_gid(Gid::from_raw(gid)),
+        Err(_) => Group::from_name(text),
+    };
+    let group = found
+        .ok()
+        .flatten()
+        .ok_or_else(|| "must be the name or the number of a group that exists".to_owned())?;
+    Ok(group.gid)
+}
+
+/// `user` or `user:group`, both of which must exist.
+pub fn owner(text: &str) -> Result<String, String> {
+    let (name, rest) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
+    let fine = user(name).is_ok() && rest.is_none_or(|name| group(name).is_ok());
+    if fine { Ok(text.to_owned()) } else { Err("must be user or user:group, and both must exist".to_owned()) }
 }
 
 #[cfg(test)]
@@ -84,6 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_those_of_python() {
+        for (text, expected) in [("7", 7), (" -7 ", -7), ("+1_000", 1000), ("007", 7)] {
+            assert_eq!(integer(text), Some(expected), "{text}");
+        }
+        for text in ["", "-", "1.0", "1__0", "_1", "0x1", "- 1", "99999999999999999999"] {
+            assert_eq!(integer(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn users_and_groups_must_exist() {
+        assert_eq!((user("root"), user("0")), (Ok(Uid::from_raw(0)), Ok(Uid::from_raw(0))));
+        assert_eq!(owner("root:0"), Ok("root:0".to_owned()));
+        assert!(
+            user("no-such-user").is_err()
+                && group("no-such-group").is_err()
+                && owner("root:no-such").is_err()
+        );
+    }
+
+    #[test]
     fn durations_have_a_unit_or_are_seconds() {
         for (text, ms) in [("100ms", 100), ("30s", 30_000), ("2m", 120_000), ("1.5", 1500), ("1h", 3_600_000)]
         {
@@ -99,6 +165,7 @@ mod tests {
         for text in ["TERM", "sigterm", "15", " Term "] {
             assert_eq!(signal(text), Ok(Signal::SIGTERM), "{text}");
         }
+        assert_eq!((signal("CLD"), signal("SIGIOT")), (Ok(Signal::SIGCHLD), Ok(Signal::SIGABRT)));
         assert!(signal("99").is_err() && signal("FOO").is_err());
     }
 

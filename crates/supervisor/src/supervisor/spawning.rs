@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use super::Supervisor;
 use super::entry::Id;
 use super::input::Stdin;
-use crate::config::Check;
+use crate::config::{Check, Program};
 use crate::os::guardian::MARK;
 use crate::os::notify::NotifySocket;
 use crate::os::pipes;
@@ -43,7 +43,7 @@ impl Supervisor {
         };
         let notify =
             self.notify_socket(id, &config, ids.as_ref()).map_err(step("make NOTIFY_SOCKET".to_owned()))?;
-        let env = self.child_environment(&config.name, &config.group, &config.environment);
+        let env = self.child_environment(&config);
         let address = notify.as_ref().map(NotifySocket::address);
         let fcgi = self.sockets.handed(&stdin_socket);
         let plan = Plan {
@@ -102,7 +102,7 @@ impl Supervisor {
                     errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
                 },
             )?;
-        let env = self.child_environment(&config.name, &config.group, &config.environment);
+        let env = self.child_environment(config);
         let plan = Plan {
             path: &path,
             argv: command,
@@ -127,24 +127,27 @@ impl Supervisor {
         self.source.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
     }
 
-    /// The daemon's environment, then its own additions, then the program's.
-    fn child_environment(&self, name: &str, group: &str, own: &[(String, String)]) -> Vec<(String, String)> {
+    /// The daemon's environment, then its own additions, then what the configuration says.
+    fn child_environment(&self, config: &Program) -> Vec<(String, String)> {
         let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
         // Sockets that the daemon itself was given are not its programs'.
         for variable in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
             env.remove(variable);
         }
-        env.extend(self.config.supervisord.environment.iter().cloned());
-        env.insert("SUPERVISOR_ENABLED".to_owned(), "1".to_owned());
-        if let Some(url) = self.config.control_url() {
-            env.insert("SUPERVISOR_SERVER_URL".to_owned(), url);
+        let mut add = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
+        add("SUPERVISOR_ENABLED", "1");
+        if let Some(url) = config.serverurl.clone().or_else(|| self.config.control_url()) {
+            add("SUPERVISOR_SERVER_URL", &url);
         }
-        env.insert("SUPERVISOR_PROCESS_NAME".to_owned(), name.to_owned());
-        env.insert("SUPERVISOR_GROUP_NAME".to_owned(), group.to_owned());
+        add("SUPERVISOR_PROCESS_NAME", &config.name);
+        add("SUPERVISOR_GROUP_NAME", &config.group);
         if let Some(guardian) = &self.guardian {
-            env.insert(MARK.to_owned(), guardian.mark().to_owned());
+            add(MARK, guardian.mark());
         }
-        env.extend(own.iter().cloned());
+        if let Some(group) = self.groups.get(&config.group) {
+            env.extend(group.environment.iter().cloned());
+        }
+        env.extend(config.environment.iter().cloned());
         env.into_iter().collect()
     }
 }
