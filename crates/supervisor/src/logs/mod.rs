@@ -5,10 +5,12 @@ mod compress;
 mod console;
 mod daemon;
 mod rotation;
+mod syslog;
 pub mod tail;
 mod writer;
 
 pub use compress::Compressor;
 pub use console::{StdoutDone, StdoutQueue};
 pub use daemon::{Console, DaemonLog};
+pub use syslog::{SYSTEM, SyslogDone, SyslogLines, SyslogQueue};
 pub use writer::{LogConfig, Outcome, Writer};
