@@ -4,29 +4,41 @@
 //! daemon dies without a word, the guardian kills every process group it was told of, whatever carries the
 //! daemon's mark in its environment, and the children of those, until none is left. It changes its session and
 //! its name, so that what kills the daemon (Ctrl-C, `pkill`) does not meet it. As PID 1 the kernel does all this.
+//!
+//! It is made after the daemon has become its user and has left its terminal: a guardian that stayed root would kill
+//! whatever a daemon that is not root any more tells it. Before the daemon executes itself anew it is dismissed.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
-use nix::unistd::{ForkResult, Pid, close, fork, pipe2, setsid, write};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid, write};
 
 /// The variable by which a process is known to be of this daemon.
 pub const MARK: &str = "SUPERVISOR_DAEMON";
 
 /// How long the guardian goes on looking for what is left.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the daemon waits for a guardian that it dismissed.
+const FAREWELL_MS: u16 = 1_000;
 
 /// The daemon's end.
 #[derive(Debug)]
 pub struct Guardian {
     pipe: OwnedFd,
     pid: Pid,
+    /// Holds its pid, also when somebody else collects it.
+    process: OwnedFd,
     mark: String,
+    deaf: Cell<bool>,
 }
 
 impl Guardian {
@@ -34,9 +46,17 @@ impl Guardian {
     pub fn start() -> io::Result<Self> {
         let mark = format!("{}-{}", std::process::id(), start_time(std::process::id()).unwrap_or(0));
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        // A guardian that somebody stopped does not stop the daemon.
+        fcntl(write.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         // SAFETY: there is one thread, so the child may do whatever it likes.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok(Self { pipe: write, pid: child, mark }),
+            ForkResult::Parent { child } => Ok(Self {
+                pipe: write,
+                pid: child,
+                process: open_process(child)?,
+                mark,
+                deaf: Cell::new(false),
+            }),
             ForkResult::Child => {
                 drop(write);
                 guard(read, &mark);
@@ -68,14 +88,49 @@ impl Guardian {
         self.tell(-(pid as i32));
     }
 
-    /// The daemon ends in order: nothing is to be killed.
+    /// The daemon ends in order, or goes on as another program: nothing is to be killed.
     pub fn dismiss(self) {
         self.tell(0);
-        let _ = nix::sys::wait::waitpid(self.pid, None);
+        let ended = poll(&mut [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)], FAREWELL_MS);
+        if ended != Ok(1) {
+            // It does not listen, and would kill everything later.
+            // SAFETY: the descriptor is open, and there is no further information.
+            unsafe {
+                let nothing = std::ptr::null::<libc::c_void>();
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    self.process.as_raw_fd(),
+                    libc::SIGKILL,
+                    nothing,
+                    0,
+                );
+            }
+        }
+        let _ = waitid(Id::PIDFd(self.process.as_fd()), WaitPidFlag::WEXITED);
     }
 
     fn tell(&self, word: i32) {
-        let _ = write(self.pipe.as_fd(), &word.to_ne_bytes());
+        // Four bytes go whole or not at all.
+        if let Err(errno) = write(self.pipe.as_fd(), &word.to_ne_bytes())
+            && errno != Errno::EINTR
+            && !self.deaf.replace(true)
+        {
+            log::error!(
+                "the guardian process {} does not listen ({errno:?}): if this daemon is killed, programs may live on",
+                self.pid
+            );
+        }
+    }
+}
+
+/// A descriptor that stands for the process, whatever becomes of its pid.
+fn open_process(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: system calls on numbers; the descriptor is new and nobody else's.
+    unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(OwnedFd::from_raw_fd(descriptor as i32)),
+        }
     }
 }
 
@@ -87,22 +142,35 @@ fn guard(pipe: OwnedFd, mark: &str) {
         // SAFETY: to ignore a signal runs no code of ours.
         let _ = unsafe { signal(kind, SigHandler::SigIgn) };
     }
-    let pipe = pipe.into_raw_fd();
-    for fd in 0..pipe {
-        let _ = close(fd);
-    }
-    // SAFETY: the number is that of the pipe, which nobody else owns here.
-    let mut pipe = unsafe { fs::File::from_raw_fd(pipe) };
+    close_all_but(&pipe);
+    let mut pipe = fs::File::from(pipe);
     let mut groups = BTreeSet::new();
     let mut word = [0; 4];
     while pipe.read_exact(&mut word).is_ok() {
         match i32::from_ne_bytes(word) {
             0 => return,
+            // To the system these are everybody.
+            1 | -1 | i32::MIN => {}
             pid if pid > 0 => drop(groups.insert(pid)),
             pid => drop(groups.remove(&-pid)),
         }
     }
     kill_all(&groups, mark);
+}
+
+/// Whoever waits for the end of a pipe or terminal of the daemon's does not wait for the guardian's.
+fn close_all_but(kept: &OwnedFd) {
+    let kept = kept.as_raw_fd();
+    let close = |first: i32, last: u32| {
+        // SAFETY: nothing in this process uses another descriptor any more.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) == 0 }
+    };
+    if kept > 0 && !close(0, kept as u32 - 1) {
+        for descriptor in 0..kept {
+            let _ = nix::unistd::close(descriptor);
+        }
+    }
+    close(kept + 1, u32::MAX);
 }
 
 fn kill_all(groups: &BTreeSet<i32>, mark: &str) {
@@ -117,6 +185,7 @@ fn kill_all(groups: &BTreeSet<i32>, mark: &str) {
             .filter(|process| process.pid != own && !process.dead)
             .filter(|process| {
                 groups.contains(&process.group)
+                    || groups.contains(&process.session)
                     || killed.contains(&process.parent)
                     || has_mark(process.pid, mark)
             })
@@ -129,7 +198,7 @@ fn kill_all(groups: &BTreeSet<i32>, mark: &str) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             killed.insert(pid);
         }
-        let _ = nix::poll::poll(&mut [], 10_u16);
+        let _ = poll(&mut [], 10_u16);
     }
 }
 
@@ -137,6 +206,8 @@ struct Process {
     pid: i32,
     parent: i32,
     group: i32,
+    /// Its program's, also if a shell put it into a group of its own.
+    session: i32,
     dead: bool,
 }
 
@@ -147,7 +218,8 @@ fn processes() -> impl Iterator<Item = Process> {
         // The name may contain anything, so the fields are counted from its end.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let dead = matches!(fields.next()?, "Z" | "X");
-        Some(Process { pid, parent: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()?, dead })
+        let mut number = || fields.next()?.parse().ok();
+        Some(Process { pid, parent: number()?, group: number()?, session: number()?, dead })
     })
 }
 
@@ -160,4 +232,75 @@ fn has_mark(pid: i32, mark: &str) -> bool {
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use stack_tests::within;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_guardian_that_was_stopped_stops_nobody() {
+        let guardian = Guardian::start().unwrap();
+        kill(guardian.pid, Signal::SIGSTOP).unwrap();
+        let began = Instant::now();
+        // More than its pipe takes.
+        for pid in 2..100_000 {
+            guardian.group_began(pid);
+        }
+        guardian.dismiss();
+        assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_guardian_that_is_dismissed_or_was_killed_is_collected() {
+        for dies_before in [false, true] {
+            let guardian = Guardian::start().unwrap();
+            let pid = guardian.pid;
+            if dies_before {
+                kill(pid, Signal::SIGKILL).unwrap();
+                nix::sys::wait::waitpid(pid, None).unwrap();
+            }
+            guardian.dismiss();
+            assert_eq!(kill(pid, None), Err(Errno::ESRCH));
+        }
+    }
+
+    #[test]
+    fn a_job_in_a_group_of_its_own_dies_with_the_daemon() {
+        // Attack: a shell with job control, whose environment carries no mark.
+        let folder = tempfile::TempDir::new().unwrap();
+        let told = folder.path().join("told");
+        let script = "set -m; sleep 1000 & echo $! >\"$0.new\"; mv \"$0.new\" \"$0\"; wait";
+        // SAFETY: the thread that is left in the child plays the daemon, and is killed.
+        let daemon = match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                let guardian = Guardian::start().unwrap();
+                let mut shell = Command::new("/bin/bash");
+                shell.args(["-c", script]).arg(&told).env_clear().stdin(Stdio::null());
+                // SAFETY: one system call.
+                unsafe { shell.pre_exec(|| setsid().map(drop).map_err(io::Error::from)) };
+                guardian.group_began(shell.spawn().unwrap().id());
+                nix::unistd::pause();
+                unreachable!()
+            }
+        };
+        let job = within(LONG, "the job runs", || fs::read_to_string(&told).ok());
+        let job = Pid::from_raw(job.trim().parse().unwrap());
+        assert_eq!(nix::unistd::getpgid(Some(job)), Ok(job));
+        kill(daemon, Signal::SIGKILL).unwrap();
+        nix::sys::wait::waitpid(daemon, None).unwrap();
+        within(LONG, "the job is dead", || {
+            let dead =
+                processes().find(|process| process.pid == job.as_raw()).is_none_or(|process| process.dead);
+            dead.then_some(())
+        });
+    }
 }
