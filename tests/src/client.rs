@@ -131,7 +131,7 @@ pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)], bo
 
 /// A free port below those that the system gives to outgoing connections, so that no reader takes it before nginx does. Tests
 /// are processes of their own: each begins to look at a place of its own.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id() + CALLS.fetch_add(1, Ordering::Relaxed) * 499;
     (0..PORTS)

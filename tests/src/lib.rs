@@ -7,10 +7,12 @@ mod poll;
 mod process;
 mod reader;
 mod stack;
+mod supervisord;
 
-pub use client::{Answer, Connection, request};
+pub use client::{Answer, Connection, free_port, request};
 pub use hub::{Hub, HubPlan};
 pub use poll::{eventually, wait_until, within};
 pub use process::Process;
 pub use reader::{Event, Reader};
 pub use stack::{Stack, TOKEN, repository, target, tools};
+pub use supervisord::{PASSWORD, Supervisord, USER, Which};
