@@ -33,6 +33,8 @@ pub enum Outcome {
     Quiet,
     /// From now on output is lost.
     Failed(io::Error),
+    /// The file cannot be rotated and grows on; nothing is lost.
+    NotRotated(io::Error),
     /// Writing works again.
     Resumed {
         /// Bytes that were lost in between.
@@ -55,6 +57,10 @@ pub struct Writer {
     line_lost: bool,
     lost: u64,
     next_check: Option<Instant>,
+    /// After a rotation that failed: when it is tried again.
+    next_rotation: Option<Instant>,
+    /// Why it failed, until that is told.
+    rotate_error: Option<io::Error>,
 }
 
 impl Writer {
@@ -77,6 +83,8 @@ impl Writer {
             line_lost: false,
             lost: 0,
             next_check: None,
+            next_rotation: None,
+            rotate_error: None,
         }
     }
 
@@ -100,7 +108,7 @@ impl Writer {
                 self.lost = 0;
                 Outcome::Resumed { lost: lost_before }
             }
-            Ok(()) => Outcome::Quiet,
+            Ok(()) => self.rotate_error.take().map_or(Outcome::Quiet, Outcome::NotRotated),
             Err((error, written)) => {
                 self.lost += (bytes.len() - written) as u64;
                 self.line_lost = bytes.last() != Some(&b'\n');
@@ -135,8 +143,9 @@ impl Writer {
         }
         self.check_file(now).map_err(|error| (error, done))?;
         while done < bytes.len() {
-            let (length, rotate) = match cut(&bytes[done..], self.size, self.config.maxbytes, self.line_open)
-            {
+            let held = self.next_rotation.is_some_and(|next| now < next);
+            let maxbytes = if held { 0 } else { self.config.maxbytes };
+            let (length, rotate) = match cut(&bytes[done..], self.size, maxbytes, self.line_open) {
                 Cut::Keep(length) => (length, false),
                 Cut::RotateAfter(length) => (length, true),
             };
@@ -145,7 +154,18 @@ impl Writer {
                 done += length;
             }
             if rotate {
-                self.rotate().map_err(|error| (error, done))?;
+                match self.rename() {
+                    Ok(()) => {
+                        self.next_rotation = None;
+                        self.begin_anew().map_err(|error| (error, done))?;
+                    }
+                    Err(error) => {
+                        // The first of a row of failures is told.
+                        if self.next_rotation.replace(now + CHECK_INTERVAL).is_none() {
+                            self.rotate_error = Some(error);
+                        }
+                    }
+                }
             }
         }
         Ok(())
@@ -204,20 +224,10 @@ impl Writer {
         Ok(())
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
-        let is_file = self.file.as_ref().and_then(|file| file.metadata().ok()).is_some_and(|m| m.is_file());
-        if !is_file {
-            // A device such as /dev/full has no size and no second name.
-            self.size = 0;
-            return Ok(());
-        }
+    /// Gives the old files their next names, and this one its first, if there are to be any.
+    fn rename(&mut self) -> io::Result<()> {
         let (path, backups) = (&self.config.path, self.config.backups);
-        if backups == 0 {
-            if let Some(file) = &self.file {
-                file.set_len(0)?;
-            }
-            self.size = 0;
-            self.line_open = false;
+        if backups == 0 || !self.is_file() {
             return Ok(());
         }
         self.names.locked(|| -> io::Result<()> {
@@ -232,7 +242,29 @@ impl Writer {
         if let Some(compressor) = &self.compressor {
             compressor.compress(&self.names);
         }
-        self.open()
+        Ok(())
+    }
+
+    /// Goes on in an empty file.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        if !self.is_file() {
+            // A device such as /dev/full has no size and no second name.
+            self.size = 0;
+            return Ok(());
+        }
+        if self.config.backups > 0 {
+            return self.open();
+        }
+        if let Some(file) = &self.file {
+            file.set_len(0)?;
+        }
+        self.size = 0;
+        self.line_open = false;
+        Ok(())
+    }
+
+    fn is_file(&self) -> bool {
+        self.file.as_ref().and_then(|file| file.metadata().ok()).is_some_and(|m| m.is_file())
     }
 }
 

@@ -248,6 +248,9 @@ impl Output {
         match writer.write(bytes, Instant::now()) {
             Outcome::Quiet => {}
             Outcome::Failed(error) => log::error!("cannot write {path}, output is lost from now on: {error}"),
+            Outcome::NotRotated(error) => {
+                log::error!("cannot rotate {path}, it grows beyond its size: {error}");
+            }
             Outcome::Resumed { lost } => log::warn!("writing {path} again, {lost} bytes were lost"),
         }
     }

@@ -134,6 +134,23 @@ fn a_full_disk_is_told_once_and_writing_resumes_with_a_whole_line() {
 }
 
 #[test]
+fn a_rotation_that_fails_is_told_once_and_costs_no_output() {
+    let folder = TempDir::new().unwrap();
+    let mut log = writer(&folder, 10, 1, None);
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("x.log.1")).unwrap();
+    let begin = Instant::now();
+    let first = log.write(b"one\ntwo\nthree\n", begin);
+    assert!(matches!(first, Outcome::NotRotated(error) if error.raw_os_error() == Some(21)));
+    assert!(matches!(log.write(b"four\n", begin), Outcome::Quiet));
+    assert!(matches!(log.write(b"five\n", begin + CHECK_INTERVAL), Outcome::Quiet));
+    assert_eq!(fs::read(path("x.log")).unwrap(), b"one\ntwo\nthree\nfour\nfive\n");
+    fs::remove_dir(path("x.log.1")).unwrap();
+    assert!(matches!(log.write(b"six\n", begin + 2 * CHECK_INTERVAL), Outcome::Quiet));
+    assert_eq!(kept(&folder), [&b"one\ntwo\nthree\nfour\nfive\n"[..], b"six\n"]);
+}
+
+#[test]
 fn a_line_that_never_ends_does_not_grow_a_file_without_end() {
     let folder = TempDir::new().unwrap();
     let mut log = writer(&folder, 1000, 2, None);
