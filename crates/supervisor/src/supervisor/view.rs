@@ -10,15 +10,16 @@ impl Entry {
     /// The answer to `getProcessInfo` (supervisor 4.3 `rpcinterface.py`).
     pub(super) fn info(&self) -> ProcessInfo {
         let state = self.life.state();
+        let now = jiff::Timestamp::now().as_second();
         let path =
             |output: &super::Output| output.path().map(|path| path.display().to_string()).unwrap_or_default();
         ProcessInfo {
             name: self.config.name.clone(),
             group: self.config.group.clone(),
             description: self.description(state),
-            start: self.started.map_or(0, |(_, wall)| wall),
+            start: self.started.map_or(0, |(began, wall)| began_at(wall, now, began.elapsed())),
             stop: self.stopped_at,
-            now: jiff::Timestamp::now().as_second(),
+            now,
             state: state.code(),
             statename: state.name().to_owned(),
             spawnerr: self.life.spawn_error().to_owned(),
@@ -50,6 +51,13 @@ impl Entry {
     }
 }
 
+/// When something began that has lasted for `elapsed`: at `wall`, unless the clock was set since. Clients compute
+/// the uptime from this and from `now`, so it must be right by today's clock.
+fn began_at(wall: i64, now: i64, elapsed: Duration) -> i64 {
+    let computed = now.saturating_sub_unsigned(elapsed.as_secs());
+    if (computed - wall).abs() <= 1 { wall.min(now) } else { computed }
+}
+
 /// As Python writes a `timedelta` of whole seconds: `0:00:05`, `1 day, 0:00:05`, `2 days, 10:00:00`.
 fn uptime(up: Duration) -> String {
     let seconds = up.as_secs();
@@ -71,6 +79,21 @@ fn local_time(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_where_it_was_until_the_clock_is_set() {
+        for (now, seconds, expected) in [
+            (1_000, 0, 1_000),
+            (1_005, 5, 1_000),
+            (1_006, 5, 1_000),
+            (1_004, 5, 1_000),
+            (999, 0, 999),
+            (4_605, 5, 4_600),
+            (-2_000, 5, -2_005),
+        ] {
+            assert_eq!(began_at(1_000, now, Duration::from_secs(seconds)), expected, "now {now}");
+        }
+    }
 
     #[test]
     fn an_uptime_is_written_as_python_writes_it() {
