@@ -24,6 +24,9 @@ need gcc build-essential
 need git git
 need ip iproute2
 need pgrep procps
+need strace strace
+need faketime faketime
+need script bsdutils
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ ${#missing[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] || { echo "prepare: as root: apt-get install ${missing[*]}" >&2; exit 1; }

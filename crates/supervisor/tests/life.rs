@@ -169,63 +169,12 @@ fn dependants_stop_first_and_a_drain_signal_comes_before_the_stop() {
 }
 
 #[test]
-fn a_command_that_cannot_run_is_told_as_such_and_given_up() {
-    let config = "[program.none]\ncommand = \"/no/such/program\"\nstartretries = 1\nbackoff = { initial = \"10ms\" }\n\
-                  [program.text]\ncommand = \"%(here)s/text\"\nstartretries = 0\nautostart = false\n\
-                  [program.nodir]\ncommand = \"true\"\ndirectory = \"/no/such/folder\"\nstartretries = 0\n";
-    let daemon = Daemon::start("", config);
-    daemon.logged("INFO gave up: none entered FATAL state, too many start retries too quickly");
-    assert_eq!(daemon.log().matches("INFO spawnerr: can't find command '/no/such/program'").count(), 2);
-    daemon.logged("INFO spawnerr: couldn't chdir to /no/such/folder: ENOENT: No such file or directory");
-    fs::write(daemon.path("text"), "no program").unwrap();
-    let out = daemon.ctl(&["start", "none", "text"]);
-    let said = "none: ERROR (no such file)\ntext: ERROR (file is not executable)\n";
-    assert_eq!((String::from_utf8(out.stdout).unwrap().as_str(), out.status.code()), (said, Some(1)));
-    assert!(!daemon.log().contains("success: none"));
-}
-
-#[test]
 fn a_killed_program_is_there_again_at_once() {
     let daemon = Daemon::start("", &sleeper("a", "autorestart = true"));
     let before = within(seconds(5), "it runs", || Some(daemon.pid("a")).filter(|pid| *pid > 0));
     kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
     within(seconds(2), "another one runs", || Some(daemon.pid("a")).filter(|pid| *pid > 0 && *pid != before));
     daemon.logged("WARN exited: a (terminated by SIGKILL; not expected)");
-}
-
-#[test]
-fn programs_that_ignore_the_stop_are_killed_side_by_side() {
-    let code =
-        "import signal\nsignal.signal(15,signal.SIG_IGN)\nprint('up',flush=True)\nwhile True: signal.pause()";
-    let config: String = (0..5)
-        .map(|n| {
-            python(
-                &format!("p{n}"),
-                code,
-                &format!("startsecs = 0\nstopwaitsecs = 1\nstdout_logfile = \"%(here)s/p{n}\""),
-            )
-        })
-        .collect();
-    let mut daemon = Daemon::start("", &config);
-    within(seconds(10), "all are up", || {
-        (0..5).all(|n| daemon.read(&format!("p{n}")) == "up\n").then_some(())
-    });
-    let took = daemon.stop(seconds(5));
-    assert!(took >= seconds(1) && took < Duration::from_millis(1800), "{took:?}");
-    daemon.logged("WARN killing 'p0'");
-}
-
-#[test]
-fn a_whole_stop_is_bounded_and_says_who_held_it_up() {
-    let code =
-        "import signal\nsignal.signal(15,signal.SIG_IGN)\nprint('up',flush=True)\nwhile True: signal.pause()";
-    let config =
-        python("stubborn", code, "startsecs = 0\nstopwaitsecs = 60\nstdout_logfile = \"%(here)s/up\"");
-    let mut daemon = Daemon::start("shutdown_timeout = \"1s\"", &config);
-    within(seconds(10), "it is up", || (daemon.read("up") == "up\n").then_some(()));
-    let took = daemon.stop(seconds(5));
-    assert!(took < Duration::from_millis(1800), "{took:?}");
-    daemon.logged("WARN the stop took 1 seconds (shutdown_timeout), killing stubborn");
 }
 
 #[test]
@@ -325,27 +274,6 @@ fn a_listening_socket_is_handed_over_and_refuses_nobody_during_a_restart() {
 }
 
 #[test]
-fn nothing_outlives_a_daemon_that_is_killed() {
-    // A child of a child in its group; one that left group, session and parent; one that ignores its parent's death.
-    let escape = "import os\nprint(os.getpid(),flush=True)\nif os.fork()==0:\n  os.setsid()\n  if os.fork()==0:\n    print(os.getpid(),flush=True)\n    os.execvp('sleep',['sleep','1000'])\n  os._exit(0)\nos.wait()\nos.execvp('sleep',['sleep','1000'])";
-    let config = python("escape", escape, "startsecs = 0\nstdout_logfile = \"%(here)s/pids\"")
-        + "[program.group]\ncommand = \"sh -c 'echo $$; sleep 1000 & echo $!; wait'\"\nstartsecs = 0\nstdout_logfile = \"%(here)s/more\"\n";
-    let mut daemon = Daemon::start("", &config);
-    let pids: Vec<i32> = within(seconds(10), "four processes", || {
-        // The last line of a file may be half written.
-        let whole =
-            |name| daemon.read(name).rsplit_once('\n').map_or_else(String::new, |(text, _)| text.to_owned());
-        let (escaped, grouped) = (whole("pids"), whole("more"));
-        let pids: Vec<i32> =
-            escaped.lines().chain(grouped.lines()).map(|line| line.parse().unwrap()).collect();
-        (pids.len() == 4).then_some(pids)
-    });
-    daemon.signal(Signal::SIGKILL);
-    daemon.ended(seconds(1));
-    within(seconds(1), "everything is gone", || pids.iter().all(|pid| is_gone(*pid)).then_some(()));
-}
-
-#[test]
 fn a_reload_restarts_what_changed_and_nothing_else() {
     let config = sleeper("same", "") + &sleeper("other", "") + &sleeper("gone", "");
     let daemon = Daemon::start("", &config);
@@ -394,32 +322,6 @@ fn output_arrives_whole_to_the_last_byte() {
 }
 
 #[test]
-fn five_hundred_deaths_at_once_are_all_noticed() {
-    let config: String = (0..100).map(|n| sleeper(&format!("p{n}"), "autorestart = true")).collect();
-    let daemon = Daemon::start("", &config);
-    let pids = || -> Vec<i32> {
-        let out = String::from_utf8(daemon.ctl(&["pid", "all"]).stdout).unwrap();
-        out.lines().map(|line| line.parse().unwrap()).filter(|pid| *pid > 0).collect()
-    };
-    let descriptors = || fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count();
-    within(seconds(20), "all run", || (pids().len() == 100).then_some(()));
-    let before = descriptors();
-    for _ in 0..5 {
-        let old = pids();
-        daemon.signal(Signal::SIGSTOP);
-        for pid in &old {
-            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-        }
-        daemon.signal(Signal::SIGCONT);
-        within(seconds(20), "all run again", || {
-            let new = pids();
-            (new.len() == 100 && new.iter().all(|pid| !old.contains(pid))).then_some(())
-        });
-    }
-    within(seconds(5), "no descriptor is left open", || (descriptors() <= before + 2).then_some(()));
-}
-
-#[test]
 fn an_idle_daemon_does_not_wake() {
     let daemon = Daemon::start("", &sleeper("a", ""));
     daemon.logged("success: a");
@@ -438,49 +340,6 @@ fn an_idle_daemon_does_not_wake() {
         }
         (quiet.1.elapsed() > seconds(3)).then_some(())
     });
-}
-
-#[test]
-fn as_pid_1_orphans_are_collected_without_noise() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("only root may make a pid namespace here");
-        return;
-    }
-    let folder = TempDir::new().unwrap();
-    let orphans = "for n in $(seq 200); do (sleep 0.01 &) ; done; echo done; exec sleep 1000";
-    let config = format!(
-        "[program.a]\ncommand = [\"sh\", \"-c\", \"{orphans}\"]\nstartsecs = 0\nstdout_logfile = \"%(here)s/a.log\"\n"
-    );
-    write_config(folder.path(), "", &config);
-    let child = Command::new("unshare")
-        .args([
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "--kill-child",
-            env!("CARGO_BIN_EXE_supervisord"),
-            "-n",
-            "-c",
-        ])
-        .arg(folder.path().join("s.toml"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut daemon = Daemon { child, folder };
-    within(seconds(10), "the orphans were made", || (daemon.read("a.log") == "done\n").then_some(()));
-    let init = within(seconds(5), "the daemon's pid outside", || {
-        let children = format!("/proc/{0}/task/{0}/children", daemon.child.id());
-        fs::read_to_string(children).ok()?.split_whitespace().next()?.parse::<i32>().ok()
-    });
-    within(seconds(5), "no orphan and no zombie is left", || {
-        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok()?;
-        (children.split_whitespace().count() == 1).then_some(())
-    });
-    assert!(!daemon.log().contains("reaped unknown"), "{}", daemon.log());
-    kill(Pid::from_raw(init), Signal::SIGTERM).unwrap();
-    assert_eq!(daemon.ended(seconds(5)).code(), Some(0));
-    daemon.logged("WARN stopped: a (terminated by SIGTERM)");
 }
 
 #[test]

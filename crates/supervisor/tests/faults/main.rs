@@ -1,0 +1,17 @@
+//! What a supervisor must survive: each fault once as an ordinary process and once as PID 1.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures, and what a failed test leaves")]
+
+mod bomb;
+mod clock;
+mod daemon;
+mod deaths;
+mod flood;
+mod fuse;
+mod logs;
+mod nginx;
+mod orphans;
+mod spawning;
+mod strace;
+mod stubborn;
