@@ -1,7 +1,7 @@
-.PHONY: help up test check crash restarts full-disk bench-durable bench-history prepare release
+.PHONY: help up test check crash restarts full-disk bench-durable bench-history bench-supervisor prepare release
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 up: ## the production stack without Docker, at http://localhost:5001 (PORT, RUN_DIR, LOG_DIR, DATA_DIR and every SSE_… variable count)
 	@exec docker/up.sh
@@ -36,6 +36,10 @@ bench-durable: release ## publishes per second with the history on disk, against
 
 bench-history: release ## a reader that stops, a long replay, a long history: memory and latencies (HISTORY=memory)
 	@HISTORY=$(or $(HISTORY),disk) cargo run --release --locked --quiet --package stack-tests --example bench -- history
+
+bench-supervisor: prepare release ## the supervisor's bars beside the Python one, s6, runit and Horust (RUNS=5, ROWS=memory,status, TOOLS=ours,genuine)
+	@tests/tools/bench-peers.sh
+	@cargo run --release --locked --quiet --package stack-tests --example bench -- supervisor
 
 prepare: # what the tests need and this machine lacks
 	@tests/tools/prepare.sh

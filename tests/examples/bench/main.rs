@@ -1,4 +1,4 @@
-//! Figures of the durable history: `cargo run --release --package stack-tests --example bench -- durable|history`.
+//! Figures: `cargo run --release --package stack-tests --example bench -- durable|history|supervisor`.
 //!
 //! Everything runs on one machine with the server, in a folder below the build's own, which must be on a real disk.
 
@@ -9,6 +9,7 @@ mod history;
 mod machine;
 mod publishers;
 mod readers;
+mod supervisor;
 
 use std::process::ExitCode;
 
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["durable"] => durable::run(),
         ["history"] => history::run(),
-        _ => Err(anyhow::anyhow!("name one of durable and history")),
+        ["supervisor"] => supervisor::run(),
+        [supervisor::program::WORD, ref words @ ..] => supervisor::program::run(words),
+        _ => Err(anyhow::anyhow!("name one of durable, history and supervisor")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
