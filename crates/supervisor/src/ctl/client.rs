@@ -5,7 +5,7 @@ use std::io;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
@@ -22,6 +22,9 @@ pub enum CallError {
     /// The daemon said no.
     #[error("{0}")]
     Fault(#[from] Fault),
+    /// The address cannot be one.
+    #[error("{0}")]
+    Address(String),
     /// There is no daemon at the address.
     #[error("cannot connect to {url}: {source}")]
     Connect {
@@ -30,6 +33,12 @@ pub enum CallError {
         /// Why.
         source: io::Error,
     },
+    /// It answers with another status than 200.
+    #[error("status {0}")]
+    Status(StatusCode),
+    /// It hung up before it had answered.
+    #[error("the daemon hung up before it had answered")]
+    HungUp,
     /// The daemon wants a name and a password, or others.
     #[error("Server requires authentication")]
     Unauthorized,
@@ -37,6 +46,9 @@ pub enum CallError {
     #[error("{0}")]
     Protocol(String),
 }
+
+/// The port of an `http://` url that names none.
+const HTTP_PORT: u16 = 80;
 
 /// Where a daemon is, and who calls.
 #[derive(Debug, Clone)]
@@ -53,32 +65,30 @@ enum Address<'a> {
 }
 
 impl Daemon {
-    /// Whether the address can be one.
-    #[must_use]
-    pub fn is_address(url: &str) -> bool {
-        address(url).is_some()
-    }
-
     /// Calls a method and waits for its answer, however long that takes.
     pub async fn call(&self, method: &str, params: &[Value]) -> Result<Value, CallError> {
         let body = xmlrpc::write_call(method, params);
         let request =
             self.request("POST", "/RPC2").header(CONTENT_TYPE, "text/xml").header(ACCEPT, "text/xml");
         let response = self.send(request.body(whole(body))).await?;
-        let bytes =
-            response.into_body().collect().await.map_err(|error| CallError::Protocol(error.to_string()))?;
+        let bytes = response.into_body().collect().await.map_err(broken)?;
         let answer = xmlrpc::parse_response(&bytes.to_bytes());
         Ok(answer.map_err(|error| CallError::Protocol(error.to_string()))??)
     }
 
-    /// Follows a log: gives `piece` whatever comes, until the daemon ends it.
-    pub async fn follow(&self, path: &str, mut piece: impl FnMut(&[u8])) -> Result<(), CallError> {
+    /// Follows a log: gives `piece` whatever comes, until the daemon ends it or `piece` fails.
+    pub async fn follow<E: From<CallError>>(
+        &self,
+        path: &str,
+        mut piece: impl AsyncFnMut(Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
         let response = self.send(self.request("GET", path).body(whole(""))).await?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| CallError::Protocol(error.to_string()))?;
-            if let Some(bytes) = frame.data_ref() {
-                piece(bytes);
+            // A daemon that goes away in the middle has nothing more to tell: the log ends here.
+            let Ok(frame) = frame else { break };
+            if let Ok(bytes) = frame.into_data() {
+                piece(bytes).await?;
             }
         }
         Ok(())
@@ -103,45 +113,88 @@ impl Daemon {
         &self,
         request: hyper::http::Result<Request<Body>>,
     ) -> Result<Response<Incoming>, CallError> {
-        let protocol = |error: &dyn std::fmt::Display| CallError::Protocol(error.to_string());
-        let request = request.map_err(|error| protocol(&error))?;
+        let request = request.map_err(|error| CallError::Protocol(error.to_string()))?;
         let connect = |source| CallError::Connect { url: self.url.clone(), source };
-        let sent = match address(&self.url).ok_or_else(|| protocol(&"url must be http:// or unix://"))? {
+        let sent = match address(&self.url).map_err(CallError::Address)? {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(connect)?;
                 let (mut sender, connection) =
-                    http1::handshake(TokioIo::new(stream)).await.map_err(|error| protocol(&error))?;
+                    http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
                 tokio::task::spawn_local(connection);
                 sender.send_request(request).await
             }
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.map_err(connect)?;
                 let (mut sender, connection) =
-                    http1::handshake(TokioIo::new(stream)).await.map_err(|error| protocol(&error))?;
+                    http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
                 tokio::task::spawn_local(connection);
                 sender.send_request(request).await
             }
         };
-        let response = sent.map_err(|error| protocol(&error))?;
+        let response = sent.map_err(broken)?;
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::UNAUTHORIZED => Err(CallError::Unauthorized),
-            status => Err(CallError::Protocol(format!("{} answered {status}", self.url))),
+            status => Err(CallError::Status(status)),
         }
     }
 }
 
-fn address(url: &str) -> Option<Address<'_>> {
-    if let Some(path) = url.strip_prefix("unix://") {
-        return (!path.is_empty()).then_some(Address::Unix(path));
+fn broken(error: hyper::Error) -> CallError {
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return CallError::HungUp;
     }
-    let host = url.strip_prefix("http://")?.trim_end_matches('/');
-    match host.rsplit_once(':') {
-        _ if host.is_empty() || host.contains('/') => None,
-        Some((name, port)) if !name.is_empty() && port.parse::<u16>().is_ok() => {
-            Some(Address::Tcp(host.to_owned()))
+    CallError::Protocol(error.to_string())
+}
+
+/// Where a url leads, or what the genuine client says of it.
+fn address(url: &str) -> Result<Address<'_>, String> {
+    if let Some(path) = url.strip_prefix("unix://") {
+        return Ok(Address::Unix(path));
+    }
+    let rest = url.strip_prefix("http://").ok_or_else(|| format!("Unknown protocol for serverurl {url}"))?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (host, ""),
+    };
+    if name.is_empty() {
+        return Err(format!("no host in serverurl {url}"));
+    }
+    match port {
+        "" => Ok(Address::Tcp(format!("{name}:{HTTP_PORT}"))),
+        digits if digits.bytes().all(|c| c.is_ascii_digit()) => match digits.parse::<u16>() {
+            Ok(port) => Ok(Address::Tcp(format!("{name}:{port}"))),
+            Err(_) => Err("Port out of range 0-65535".to_owned()),
+        },
+        other => Err(format!("Port could not be cast to integer value as '{other}'")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_leads_to_a_socket_or_is_refused_in_words() {
+        for (url, expected) in [
+            ("unix:///run/s.sock", Ok("unix /run/s.sock")),
+            ("http://localhost:9001", Ok("tcp localhost:9001")),
+            ("http://localhost:9001/", Ok("tcp localhost:9001")),
+            ("http://host", Ok("tcp host:80")),
+            ("http://[::1]:7", Ok("tcp [::1]:7")),
+            ("http://[::1]", Ok("tcp [::1]:80")),
+            ("ftp://x", Err("Unknown protocol for serverurl ftp://x")),
+            ("unix:/run/s.sock", Err("Unknown protocol for serverurl unix:/run/s.sock")),
+            ("http://h:99999", Err("Port out of range 0-65535")),
+            ("http://h:x", Err("Port could not be cast to integer value as 'x'")),
+            ("http://:1", Err("no host in serverurl http://:1")),
+        ] {
+            let found = address(url).map(|address| match address {
+                Address::Unix(path) => format!("unix {path}"),
+                Address::Tcp(address) => format!("tcp {address}"),
+            });
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{url}");
         }
-        Some(_) => None,
-        None => Some(Address::Tcp(format!("{host}:80"))),
     }
 }

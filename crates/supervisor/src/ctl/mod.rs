@@ -3,16 +3,27 @@
 mod auth;
 pub mod client;
 pub mod commands;
+mod complete;
 pub mod discover;
 pub mod fault;
 mod follow;
 mod guarded;
 mod help;
+mod input;
+mod interrupt;
+mod line;
 pub mod method;
 mod multicall;
+pub mod options;
 mod reply;
 mod seats;
+mod section;
 pub mod server;
+pub mod shell;
+pub mod style;
+mod topics;
+mod trouble;
+mod value;
 pub mod xmlrpc;
 
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
