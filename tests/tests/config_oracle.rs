@@ -53,15 +53,33 @@ fn genuine(folder: &Path, files: &[String]) -> Vec<Value> {
     found
 }
 
-fn ours(folder: &Path, file: &str) -> Result<Config, String> {
-    let source = Source {
+fn source(folder: &Path, file: &str) -> Source {
+    Source {
         file: file.into(),
         environment: ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         host: nix::unistd::gethostname().expect("a name").to_string_lossy().into_owned(),
         directory: folder.to_path_buf(),
         overrides: supervisor::config::Overrides::default(),
-    };
-    source.load().map_err(|mistakes| mistakes.to_string())
+    }
+}
+
+/// Ours, and what is wrong if its TOML means something else.
+fn ours(folder: &Path, file: &str) -> Result<(Config, Option<String>), String> {
+    let source = source(folder, file);
+    let config = source.load().map_err(|mistakes| mistakes.to_string())?;
+    // What supervisord swallows is a mistake in TOML.
+    let strict = source.check().mistakes.is_empty();
+    let wrong = if strict { converted(folder, file, &config).err() } else { None };
+    Ok((config, wrong))
+}
+
+fn converted(folder: &Path, file: &str, config: &Config) -> Result<(), String> {
+    let toml = source(folder, file).convert().map_err(|mistakes| mistakes.to_string())?;
+    let name = file.replace(".conf", ".toml");
+    fs::write(folder.join(&name), &toml).expect("written");
+    let again = source(folder, &name).load().map_err(|mistakes| format!("{mistakes}\n--- in\n{toml}"))?;
+    let again = Config { file: config.file.clone(), warnings: config.warnings.clone(), ..again };
+    if again == *config { Ok(()) } else { Err(format!("{again:#?}\nis not\n{config:#?}\n--- in\n{toml}")) }
 }
 
 fn pairs(pairs: &[(String, String)]) -> Value {
@@ -277,7 +295,8 @@ fn compare(texts: &[String], strictly: bool) -> [Vec<String>; 2] {
                 refused.push(text.clone());
                 strictly.then(|| format!("only the genuine one refuses it: {why}"))
             }
-            (Ok(config), None) => {
+            (Ok((_, Some(wrong))), None) => Some(format!("its TOML differs: {wrong}")),
+            (Ok((config, None)), None) => {
                 started.push(text.clone());
                 difference("", &even(shown(&config)), &even(genuine))
             }

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let configuration = match &arguments.action {
         Action::Help => return say(USAGE),
         Action::Version => return say(&format!("{}\n", env!("CARGO_PKG_VERSION"))),
-        Action::Convert(_) => return usage("convert is not supported by this version"),
+        Action::Convert(file) => Ok(file.clone()),
         Action::Run | Action::Check => match arguments.configuration {
             Some(file) => Ok(file),
             None => arguments::find(&arguments::places(&std::env::current_exe().unwrap_or_default())),
@@ -41,8 +41,15 @@ fn main() -> ExitCode {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let source = Source { file, environment, host, directory, overrides: arguments.overrides };
-    if arguments.action == Action::Check {
-        return check(&source);
+    match arguments.action {
+        Action::Check => return check(&source),
+        Action::Convert(_) => {
+            return match source.convert() {
+                Ok(toml) => say(&toml),
+                Err(mistakes) => complain(&mistakes.to_string(), EXIT_CONFIGURATION),
+            };
+        }
+        _ => {}
     }
     let config = match source.load() {
         Ok(config) => config,

@@ -1,5 +1,6 @@
 //! A configuration as it was written: sections, keys and values with their lines, whatever the format.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -47,6 +48,8 @@ pub(super) struct Findings {
     pub swallowed: Vec<Mistake>,
     /// What is probably not meant so.
     pub warnings: Vec<Mistake>,
+    /// Titles of sections with their keys that mean nothing; without a key the whole section.
+    pub unknown: BTreeSet<(String, String)>,
 }
 
 /// How much a finding weighs.
@@ -226,28 +229,28 @@ impl Document {
                 mistake(key.span().start, format!("`{kind}` stands outside of any section"));
                 continue;
             };
-            // `[inet_http_server]` may be there once without a name, or any number of times with one.
+            // `[inet_http_server]` may be there without a name, and any number of times with one.
             let servers = matches!(kind.as_str(), "inet_http_server" | "unix_http_server");
-            let all_tables = !inner.is_empty()
-                && inner.iter().all(|(_, value)| matches!(value.get_ref(), DeValue::Table(_)));
-            if NAMED.contains(&kind.as_str()) || (servers && all_tables) {
-                for (name, value) in inner.iter() {
-                    match value.get_ref() {
-                        DeValue::Table(entries) => sections.push(Section {
-                            kind: kind.clone(),
-                            name: Some(name.get_ref().to_string()),
-                            origin: Rc::clone(origin),
-                            line: line_of(name.span().start),
-                            entries: entries_of(entries, origin, &line_of),
-                        }),
-                        _ => mistake(
-                            name.span().start,
-                            format!("[{kind}] has no name: it must be [{kind}.NAME]"),
-                        ),
+            let named = NAMED.contains(&kind.as_str());
+            let mut alone = !named && (!servers || inner.is_empty());
+            for (name, value) in inner.iter() {
+                match value.get_ref() {
+                    DeValue::Table(entries) if named || servers => sections.push(Section {
+                        kind: kind.clone(),
+                        name: Some(name.get_ref().to_string()),
+                        origin: Rc::clone(origin),
+                        line: line_of(name.span().start),
+                        entries: entries_of(entries, origin, &line_of),
+                    }),
+                    _ if named => {
+                        mistake(name.span().start, format!("[{kind}] has no name: it must be [{kind}.NAME]"))
                     }
+                    _ => alone = true,
                 }
-            } else {
-                let entries = entries_of(inner, origin, &line_of);
+            }
+            if alone {
+                let mut entries = entries_of(inner, origin, &line_of);
+                entries.retain(|entry| !servers || !matches!(entry.value, Value::Table(_)));
                 let line = line_of(key.span().start);
                 sections.push(Section { kind, name: None, origin: Rc::clone(origin), line, entries });
             }
@@ -287,8 +290,13 @@ fn value_of(value: &Spanned<DeValue<'_>>) -> Value {
         DeValue::Boolean(value) => Value::Bool(*value),
         DeValue::Datetime(time) => Value::Text(time.to_string()),
         DeValue::Array(list) => Value::List(list.iter().map(value_of).collect()),
-        DeValue::Table(table) => Value::Table(
-            table.iter().map(|(key, value)| (key.get_ref().to_string(), value_of(value))).collect(),
-        ),
+        DeValue::Table(table) => {
+            let mut pairs: Vec<_> = table.iter().collect();
+            // In the order of the file.
+            pairs.sort_by_key(|(key, _)| key.span().start);
+            Value::Table(
+                pairs.into_iter().map(|(key, value)| (key.get_ref().to_string(), value_of(value))).collect(),
+            )
+        }
     }
 }

@@ -199,7 +199,11 @@ fn homogeneous(reader: &mut Reader<'_>, section: &Section, name: &str, kind: Kin
             keys.mistake("result_handler", text);
         }
         let mut events: Vec<String> = Vec::new();
-        for event in keys.list("events").unwrap_or_default() {
+        let named = keys.list("events").unwrap_or_default();
+        if named.is_empty() {
+            keys.mistake("events", format!("{title} section requires an \"events\" line"));
+        }
+        for event in named {
             let event = event.to_ascii_uppercase();
             if !EVENTS.contains(&event.as_str()) {
                 let near = nearest(&event, EVENTS.into_iter());
@@ -207,9 +211,6 @@ fn homogeneous(reader: &mut Reader<'_>, section: &Section, name: &str, kind: Kin
             } else if !events.contains(&event) {
                 events.push(event);
             }
-        }
-        if events.is_empty() {
-            keys.mistake("events", format!("{title} section requires an \"events\" line"));
         }
         let buffer = keys.get("buffer_size", |text| match super::units::integer(text) {
             Some(size) if (1..=BUFFER_MAX).contains(&size) => Ok(usize::try_from(size).unwrap_or(usize::MAX)),

@@ -49,6 +49,15 @@ fn comment_start(line: &str) -> Option<usize> {
     }
 }
 
+/// All comments with their lines, without their marks.
+pub(super) fn comments(text: &str) -> Vec<(usize, String)> {
+    let comment = |(n, line): (usize, &str)| {
+        let text = Line::new(line).comment?.trim_start_matches([';', '#']).trim().to_owned();
+        Some((n + 1, text))
+    };
+    text.lines().enumerate().filter_map(comment).collect()
+}
+
 /// Keys whose value a comment sign cuts short without anybody noticing.
 const CUT_SHORT: [&str; 2] = ["command", "environment"];
 

@@ -199,10 +199,14 @@ impl<'a> Keys<'a> {
 
     /// What is left over is unknown.
     pub(super) fn finish(self) {
-        for entry in self.section.entries.iter().filter(|entry| !entry.inherited) {
+        for entry in &self.section.entries {
             let key = entry.key.as_str();
-            // A header without `]`, which is told as that.
-            if self.known.contains(key) || key.starts_with('[') {
+            if self.known.contains(key) {
+                continue;
+            }
+            self.findings.unknown.insert((self.section.title(), key.to_owned()));
+            // What holds for all sections, and a header without `]`, which is told as that.
+            if entry.inherited || key.starts_with('[') {
                 continue;
             }
             let text = format!("unknown key `{key}`{}", nearest(key, self.known.iter().copied()));

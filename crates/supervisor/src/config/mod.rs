@@ -1,6 +1,7 @@
 //! The configuration: read, checked as a whole, every mistake at once.
 
 pub mod arguments;
+mod convert;
 mod daemon;
 mod dependencies;
 mod diff;

@@ -50,6 +50,11 @@ impl Source {
         Report { mistakes, warnings: findings.warnings, config }
     }
 
+    /// Sections and keys that mean nothing.
+    pub(super) fn unknown(&self) -> BTreeSet<(String, String)> {
+        self.read(None).0.unknown
+    }
+
     fn read(&self, text: Option<&str>) -> (Findings, Option<Config>) {
         let mut findings = Findings::default();
         let origin = Origin::new(&self.file, &self.directory);
@@ -176,11 +181,13 @@ impl<'a> Reader<'a> {
                 let title = if section.origin.ini { section.title() } else { format!("[{}]", section.kind) };
                 let near = nearest(&section.kind, SECTIONS.into_iter());
                 self.find(Weight::Swallowed, section, format!("unknown section {title}{near}"));
+                self.findings.unknown.insert((section.title(), String::new()));
             } else if named != section.name.is_some() && !server {
                 let form =
                     if named { format!("[{}:NAME]", section.kind) } else { format!("[{}]", section.kind) };
                 let text = format!("unknown section {}, it must be {form}", section.title());
                 self.find(Weight::Swallowed, section, text);
+                self.findings.unknown.insert((section.title(), String::new()));
             }
             match section.kind.as_str() {
                 "rpcinterface" if section.name.is_some() => self.rpcinterface(section),

@@ -178,7 +178,7 @@ stdout_tee=true
     assert_eq!(web.alive, Some(alive));
     let limits: Vec<(&str, Option<u64>)> =
         web.rlimits.iter().map(|limit| (limit.name, limit.value)).collect();
-    assert_eq!(limits, [("core", None), ("nofile", Some(65_536))]);
+    assert_eq!(limits, [("nofile", Some(65_536)), ("core", None)]);
     assert_eq!((web.nice, web.run_group.as_deref(), web.stdout.tee), (Some(-5), Some("root"), true));
     assert_eq!(web.supplementary_groups, Some(vec!["root".to_owned(), "0".to_owned()]));
     assert_eq!(web.depends_on, ["db"]);
