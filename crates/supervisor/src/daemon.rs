@@ -159,7 +159,12 @@ fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
             (listen_unix(file, CONTROL_BACKLOG, Some(*chmod), chown.as_deref()), file.display().to_string())
         }
         HttpAddress::Tcp { host, port } => {
-            let place = format!("{}:{port}", if host.is_empty() { "0.0.0.0" } else { host });
+            let host = match host.as_str() {
+                "" => "0.0.0.0".to_owned(),
+                host if host.contains(':') => format!("[{host}]"),
+                host => host.to_owned(),
+            };
+            let place = format!("{host}:{port}");
             (listen_tcp(&place, CONTROL_BACKLOG), place)
         }
     };

@@ -81,6 +81,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 Poll::Pending => {}
             }
         }
+        this.seat.reads(context.waker());
         // Whoever has closed its half may still read the answer, if that comes soon; more cannot be known of it.
         let waiting = !matches!(this.seat.phase(), Phase::New | Phase::Idle);
         let until = match this.ended {

@@ -154,7 +154,8 @@ impl Call {
             "supervisor.clearAllProcessLogs" => Self::ClearAllProcessLogs,
             "supervisor.restart" => Self::Restart,
             "supervisor.reloadConfig" => Self::ReloadConfig,
-            "supervisor.addProcessGroup" => Self::AddProcessGroup { name: params.group()? },
+            // Whatever it is, it is compared with the names of groups.
+            "supervisor.addProcessGroup" => Self::AddProcessGroup { name: params.group_or_list()? },
             "supervisor.removeProcessGroup" => Self::RemoveProcessGroup { name: params.group()? },
             "supervisor.getAllConfigInfo" => Self::GetAllConfigInfo,
             "supervisor.sendProcessStdin" => params.stdin()?,
@@ -192,6 +193,15 @@ impl Params {
         match self.any_value()? {
             Value::Text(text) => Ok(text),
             Value::Array(_) | Value::Struct(_) => Err(incorrect()),
+            Value::Nil => Err(Fault::bare(FaultCode::BadName)),
+            other => Err(Fault::new(FaultCode::BadName, &other.to_string())),
+        }
+    }
+
+    /// A group's name, or whatever it is called instead.
+    fn group_or_list(&mut self) -> Result<String, Fault> {
+        match self.any_value()? {
+            Value::Text(text) => Ok(text),
             Value::Nil => Err(Fault::bare(FaultCode::BadName)),
             other => Err(Fault::new(FaultCode::BadName, &other.to_string())),
         }

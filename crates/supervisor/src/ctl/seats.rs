@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::task::Waker;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -42,12 +43,22 @@ pub(super) struct Seat {
     held: Cell<usize>,
     released: Notify,
     leave: Notify,
+    /// Who reads from it, and waits differently in another phase.
+    reader: RefCell<Option<Waker>>,
 }
 
 impl Seat {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Wakes the reader at the next phase.
+    pub(super) fn reads(&self, reader: &Waker) {
+        self.reader.replace(Some(reader.clone()));
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -140,6 +151,7 @@ impl Seats {
             held: Cell::new(0),
             released: Notify::new(),
             leave: Notify::new(),
+            reader: RefCell::default(),
         });
         self.taken.borrow_mut().insert(number, Rc::clone(&seat));
         Taken { seat, seats: Rc::clone(self) }

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
@@ -116,10 +117,17 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<TcpStream> {
         let (stream, _) = Self::accept(self).await?;
+        // None of these is needed to serve it.
         let _ = stream.set_nodelay(true);
+        let _ = setsockopt(&stream, sockopt::KeepAlive, &true);
+        let _ = setsockopt(&stream, sockopt::TcpKeepIdle, &SILENT_SECONDS);
         Ok(stream)
     }
 }
+
+/// After how much silence the network is asked whether the client's machine is still there; some ten minutes
+/// later it is given up. Who follows a silent log would keep its place for ever otherwise.
+const SILENT_SECONDS: u32 = 60;
 
 /// How long nothing is accepted after that has failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -189,11 +197,12 @@ impl Context {
     async fn answer(&self, seat: &Rc<Seat>, request: Request<Incoming>) -> Response<Reply> {
         seat.has_read().await;
         seat.enter(Phase::Body);
+        let bodiless = request.method() == Method::HEAD;
         let response = self.route(seat, request).await;
         if seat.phase() != Phase::Follow {
             seat.enter(Phase::Answer);
         }
-        if let Some(bytes) = response.body().size_hint().exact() {
+        if let Some(bytes) = response.body().size_hint().exact().filter(|_| !bodiless) {
             self.seats.hold(seat, usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         response.map(|body| Reply::new(body, Rc::clone(seat)))

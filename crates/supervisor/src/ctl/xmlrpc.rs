@@ -304,19 +304,23 @@ fn write_value(out: &mut String, value: &Value) {
 
 /// XML 1.0 knows no control characters but TAB, LF and CR; one of them breaks the client's parser. CR would
 /// become LF on the way.
-fn write_text(out: &mut String, text: &str) {
-    out.reserve(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\t' | '\n' => out.push(c),
-            '\r' => out.push('\n'),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
+fn write_text(out: &mut String, mut text: &str) {
+    let special = |c: char| {
+        matches!(c, '&' | '<' | '>' | '\u{fffe}' | '\u{ffff}')
+            || (c.is_control() && !matches!(c, '\t' | '\n'))
+    };
+    while let Some((place, c)) = text.char_indices().find(|(_, c)| special(*c)) {
+        out.push_str(&text[..place]);
+        out.push_str(match c {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '\r' => "\n",
+            _ => "\u{fffd}",
+        });
+        text = &text[place + c.len_utf8()..];
     }
+    out.push_str(text);
 }
 
 /// A whole number as Python reads it: white space around it and `_` between digits do not matter.

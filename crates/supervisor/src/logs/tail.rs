@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The most that one answer holds.
@@ -24,7 +25,7 @@ pub fn read(path: &Path, offset: i64, length: i64) -> Result<Vec<u8>, ReadError>
     if length < 0 || (offset < 0 && length != 0) {
         return Err(ReadError::BadArguments);
     }
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
     let (start, limit) = match u64::try_from(offset) {
         Ok(offset) => (offset, if length == 0 { u64::MAX } else { length.unsigned_abs() }),
         Err(_) => (file.metadata()?.len().saturating_sub(offset.unsigned_abs()), offset.unsigned_abs()),
@@ -36,7 +37,7 @@ pub fn read(path: &Path, offset: i64, length: i64) -> Result<Vec<u8>, ReadError>
 /// ask for next, and whether something between was left out.
 pub fn tail(path: &Path, offset: i64, length: i64) -> (Vec<u8>, i64, bool) {
     let follow = || -> Result<(Vec<u8>, i64, bool), ReadError> {
-        let mut file = File::open(path)?;
+        let mut file = open(path)?;
         let size = i64::try_from(file.metadata()?.len()).unwrap_or(i64::MAX);
         let (mut start, mut length) = (offset, length);
         let overflow = size > start.saturating_add(length);
@@ -58,6 +59,11 @@ pub fn tail(path: &Path, offset: i64, length: i64) -> (Vec<u8>, i64, bool) {
         Ok((bytes, size, overflow))
     };
     follow().unwrap_or_else(|_| (Vec::new(), offset, false))
+}
+
+/// A pipe without a writer would stop the daemon here.
+fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 fn read_at(file: &mut File, start: u64, limit: u64) -> Result<Vec<u8>, ReadError> {
@@ -105,5 +111,14 @@ mod tests {
             assert_eq!(found, (expected.as_bytes().to_vec(), 10, overflow), "{offset} {length}");
         }
         assert_eq!(tail(Path::new("/no/such/file"), 7, 4), (Vec::new(), 7, false));
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read(&pipe, 0, 0), Err(ReadError::Failed(_))));
+        assert_eq!(tail(&pipe, 0, 10), (Vec::new(), 0, false));
     }
 }
