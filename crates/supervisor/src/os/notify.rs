@@ -3,6 +3,7 @@
 //! Each program has a socket of its own, in a folder that only the daemon writes; it belongs to the program's user,
 //! so that nobody else reaches it. The kernel tells who sent a message, and [`belongs`] whether that is the program.
 
+use std::cell::Cell;
 use std::fs::{self, Permissions};
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -122,6 +123,8 @@ pub fn belongs(pid: u32, main: u32) -> bool {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Numbers the sockets, as the next one of a program is made before its last one is gone.
+    made: Cell<u64>,
 }
 
 impl Folder {
@@ -129,13 +132,13 @@ impl Folder {
     pub fn make() -> io::Result<Self> {
         let made = mkdtemp(Path::new("/run/supervisord-notify-XXXXXX"));
         let made = made.or_else(|_| mkdtemp(&std::env::temp_dir().join("supervisord-notify-XXXXXX")));
-        let folder = Self { path: made? };
+        let folder = Self { path: made?, made: Cell::new(0) };
         // Others may pass, but neither list nor write.
         fs::set_permissions(&folder.path, Permissions::from_mode(0o711))?;
         Ok(folder)
     }
 
-    /// The socket of a program. `name` is that of its file; one that is there already is replaced.
+    /// A socket for one process of a program. Its file's name begins with `name`, and no other has it.
     pub fn socket(&self, name: &str, owner: Option<&Ids>) -> io::Result<NotifySocket> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(io::Error::new(
@@ -143,7 +146,8 @@ impl Folder {
                 format!("{name:?} is no name of a socket"),
             ));
         }
-        NotifySocket::bind(self.path.join(name), owner)
+        self.made.update(|made| made + 1);
+        NotifySocket::bind(self.path.join(format!("{name}.{}", self.made.get())), owner)
     }
 }
 
@@ -166,7 +170,6 @@ impl NotifySocket {
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         // Before there is an address, so that no message comes without its sender.
         setsockopt(&socket, sockopt::PassCred, &true)?;
-        let _ = fs::remove_file(&path);
         bind(socket.as_raw_fd(), &UnixAddr::new(&path)?)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         if let Some(owner) = owner {
