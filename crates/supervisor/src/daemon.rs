@@ -17,7 +17,7 @@ use crate::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, Writer
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
 use crate::os::guardian::Guardian;
-use crate::os::signals::Signals;
+use crate::os::signals::{self, Signals};
 use crate::os::sockets::{listen_tcp, listen_unix};
 use crate::os::{limits, user};
 use crate::supervisor::{Ending, Parts, Supervisor};
@@ -56,6 +56,7 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let _ = nix::sys::prctl::set_child_subreaper(true);
     umask(Mode::from_bits_truncate(daemon.umask));
 
+    signals::hold();
     let compressor = Compressor::start().context("cannot start the thread that compresses")?;
     let (stdout, stdout_done) =
         StdoutQueue::start().context("cannot start the thread that writes to stdout")?;

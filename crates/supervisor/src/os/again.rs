@@ -5,9 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::{env, io};
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-
-use super::signals::SIGNALS;
+use super::signals;
 
 /// By this variable a process that has left its terminal knows that it must not leave it once more.
 pub const DETACHED: &str = "SUPERVISORD_DETACHED";
@@ -31,8 +29,7 @@ pub fn execute(folder: &Path, detached: bool) -> io::Error {
         // A newer program may have taken the place of this one's file.
         let program = CString::new(program.strip_suffix(b" (deleted)").unwrap_or(&program))?;
         env::set_current_dir(folder)?;
-        let held: SigSet = SIGNALS.into_iter().collect();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), None)?;
+        signals::leave();
         nix::unistd::execve(&program, &words?, &environment?)?;
         Ok(())
     };
