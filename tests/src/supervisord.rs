@@ -87,6 +87,12 @@ impl Supervisord {
         self.port
     }
 
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path("supervisord.conf")
+    }
+
     /// A file in its folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -114,9 +120,8 @@ impl Supervisord {
 
     /// Runs its own supervisorctl with these words.
     pub fn ctl(&self, words: &[&str]) -> Output {
-        let config = self.path("supervisord.conf");
         let mut command = Command::new(self.which.program("supervisorctl"));
-        command.arg("-c").arg(config).args(words).output().expect("it runs")
+        command.arg("-c").arg(self.config()).args(words).output().expect("it runs")
     }
 
     /// The pid of a program, if it runs.

@@ -52,6 +52,20 @@ if ! cmp -s tests/clients/requirements.txt "$tools/requirements.txt"; then
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
     cp tests/clients/requirements.txt "$tools/"
 fi
+if ! cmp -s tests/clients/ansible.txt "$tools/ansible/requirements.txt"; then
+    say "installing Ansible, of its collections one module"
+    python3 -m venv "$tools/ansible"
+    "$tools/ansible/bin/pip" install --quiet --disable-pip-version-check "$(grep core tests/clients/ansible.txt)"
+    "$tools/ansible/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$tools/ansible" "$(grep -v core tests/clients/ansible.txt)"
+    (
+        cd "$tools/ansible"
+        bin/python -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(members=sys.argv[2:])' ansible-*.whl \
+            ansible_collections/community/general/{MANIFEST.json,meta/runtime.yml,plugins/modules/supervisorctl.py}
+        rm ansible-*.whl
+    )
+    cp tests/clients/ansible.txt "$tools/ansible/requirements.txt"
+fi
 if ! cmp -s tests/clients/package-lock.json "$tools/node/package-lock.json"; then
     say "installing Node clients"
     mkdir -p "$tools/node"
