@@ -54,6 +54,7 @@ pub(crate) struct Plan {
     arguments: Vec<String>,
     stdout: Option<Stdio>,
     users: bool,
+    terminal: bool,
 }
 
 /// A running daemon; killed when dropped.
@@ -79,7 +80,7 @@ pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// A program in Python.
 pub(crate) fn python(name: &str, code: &str, keys: &str) -> String {
-    let code = code.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let code = code.replace('%', "%%").replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("[program.{name}]\ncommand = [\"{PYTHON}\", \"-c\", \"{code}\"]\nstartsecs = 0\n{keys}\n")
 }
 
@@ -122,6 +123,7 @@ impl Plan {
             arguments: Vec::new(),
             stdout: None,
             users: false,
+            terminal: false,
         }
     }
 
@@ -161,6 +163,12 @@ impl Plan {
         self
     }
 
+    /// It has a controlling terminal.
+    pub(crate) fn terminal(mut self) -> Self {
+        self.terminal = true;
+        self
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -174,19 +182,27 @@ impl Plan {
             fs::set_permissions(self.folder.path(), open).unwrap();
         }
         write_config(&self.folder, &self.daemon, &self.rest);
-        let mut command = Command::new("unshare");
+        let mut words: Vec<String> = vec!["unshare".to_owned(), "--mount".to_owned()];
+        let mut add = |more: &[&str]| words.extend(more.iter().map(|&word| word.to_owned()));
         if !nix::unistd::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
+            add(&["--user", "--map-root-user"]);
         }
-        command.arg("--mount");
         if self.place != Place::Plain {
-            command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+            add(&["--pid", "--fork", "--mount-proc", "--kill-child"]);
         }
         let run = if self.place == Place::Inside { "\"$@\" & wait $!" } else { "exec \"$@\"" };
-        command.args(["sh", "-c", &format!("set -e\n{}\n{run}", self.before), "sh"]);
-        command.args(&self.arguments).arg(env!("CARGO_BIN_EXE_supervisord")).args(["-n", "-c"]);
-        command.arg(self.folder.path().join("s.toml")).current_dir(self.folder.path());
-        command.envs(self.environment);
+        add(&["sh", "-c", &format!("set -e\n{}\n{run}", self.before), "sh"]);
+        words.extend(self.arguments);
+        words.extend([env!("CARGO_BIN_EXE_supervisord"), "-n", "-c"].map(str::to_owned));
+        words.push(self.folder.path().join("s.toml").display().to_string());
+        if self.terminal {
+            let line = shlex::try_join(words.iter().map(String::as_str)).unwrap();
+            words = ["script", "-q", "-e", "-c", &format!("exec {line}"), "/dev/null"]
+                .map(str::to_owned)
+                .to_vec();
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(self.folder.path()).envs(self.environment);
         let out = fs::File::create(self.folder.path().join("stdout")).unwrap();
         command.stdin(Stdio::null()).stderr(out.try_clone().unwrap());
         command.stdout(self.stdout.unwrap_or_else(|| out.into()));
@@ -200,25 +216,30 @@ impl Plan {
             }
             UnixStream::connect(daemon.path("s.sock")).ok()
         });
+        let number: i32 = within(seconds(5), "its pidfile", || daemon.read("s.pid").trim().parse().ok());
         if daemon.place != Place::Plain {
-            let number: i32 = within(seconds(5), "its pidfile", || daemon.read("s.pid").trim().parse().ok());
             assert_eq!(number == 1, daemon.place == Place::Init, "the pid within the namespace");
+        }
+        let generations = match daemon.place {
+            Place::Plain => 0,
+            Place::Init => 1,
+            Place::Inside => 2,
+        };
+        for _ in 0..generations + usize::from(self.terminal) {
             daemon.pid = children(daemon.pid)[0];
-            if daemon.place == Place::Inside {
-                daemon.pid = children(daemon.pid)[0];
-            }
         }
         daemon
     }
 }
 
-/// Writes the configuration of a daemon.
+/// Writes the configuration of a daemon; who reads it meanwhile reads the old one.
 pub(crate) fn write_config(folder: &TempDir, daemon: &str, rest: &str) {
     let text = format!(
         "[supervisord]\nlogfile = \"%(here)s/s.log\"\npidfile = \"%(here)s/s.pid\"\n{daemon}\n\
          [unix_http_server]\nfile = \"%(here)s/s.sock\"\n{rest}\n"
     );
-    fs::write(folder.path().join("s.toml"), text).unwrap();
+    fs::write(folder.path().join("s.new"), text).unwrap();
+    fs::rename(folder.path().join("s.new"), folder.path().join("s.toml")).unwrap();
 }
 
 /// The children of a process.
@@ -263,6 +284,11 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn wrote(&self, name: &str, text: &str) {
         within(seconds(20), &format!("{text:?} in {name}"), || self.read(name).contains(text).then_some(()));
+    }
+
+    /// Writes another configuration.
+    pub(crate) fn configure(&self, rest: &str) {
+        write_config(&self.folder, "", rest);
     }
 
     pub(crate) fn ctl(&self, words: &[&str]) -> Output {
@@ -315,6 +341,14 @@ impl Daemon {
     pub(crate) fn waits_for_state(&self, program: &str, state: &str) {
         within(seconds(20), &format!("{program} is {state}"), || {
             (self.state(program) == state).then_some(())
+        });
+    }
+
+    /// Waits until a program has no process.
+    #[track_caller]
+    pub(crate) fn waits_for_end(&self, program: &str) {
+        within(seconds(20), &format!("{program} has no process"), || {
+            (self.info(program).member("pid").and_then(Value::int) == Some(0)).then_some(())
         });
     }
 
