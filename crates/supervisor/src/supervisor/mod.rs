@@ -48,6 +48,8 @@ use waiters::Waiter;
 
 /// Calls and results of checks that wait for the loop.
 const QUEUE_MAX: usize = 256;
+/// Processes that are collected, and perhaps made again, before everybody else has his turn.
+const DEATHS_MAX: usize = 16;
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct Supervisor {
     graph: Graph,
     /// Something happened that may let a program start or stop.
     unsettled: bool,
+    /// More have exited than were dealt with in one go.
+    unreaped: bool,
     next_id: Id,
     by_pid: HashMap<u32, Id>,
     /// Commands of checks, and who waits for them.
@@ -155,6 +159,7 @@ impl Supervisor {
             entries: BTreeMap::new(),
             graph: Graph::default(),
             unsettled: true,
+            unreaped: false,
             next_id: 0,
             by_pid: HashMap::new(),
             check_pids: Rc::default(),
@@ -178,6 +183,7 @@ impl Supervisor {
                 Some((call, answer)) = calls.recv() => supervisor.on_call(call, answer),
                 Some(note) = noted.recv() => supervisor.on_note(note),
                 () = inbox.arrived() => supervisor.on_said(),
+                () = tokio::task::yield_now(), if supervisor.unreaped => supervisor.reap(),
                 () = sleep_until(deadline) => supervisor.on_time(Instant::now()),
             }
             supervisor.settle();
@@ -219,9 +225,15 @@ impl Supervisor {
         }
     }
 
-    /// Collects every process that has exited: ours are told, others are dropped in silence.
+    /// Collects what has exited: ours are told, others are dropped in silence. Programs that exit as soon as they
+    /// are started again never come to an end, so everybody else has his turn in between.
     fn reap(&mut self) {
-        while let Some(pid) = reaper::next_exited() {
+        self.unreaped = true;
+        for _ in 0..DEATHS_MAX {
+            let Some(pid) = reaper::next_exited() else {
+                self.unreaped = false;
+                return;
+            };
             let number = pid.as_raw().unsigned_abs();
             let id = self.by_pid.remove(&number);
             if let Some(entry) = id.and_then(|id| self.entries.get(&id)) {

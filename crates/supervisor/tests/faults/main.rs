@@ -17,6 +17,7 @@ mod nginx;
 mod orphans;
 mod recycled;
 mod reload;
+mod scale;
 mod spawning;
 mod strace;
 mod stubborn;
