@@ -89,7 +89,8 @@ impl Call<'_> {
             "program": self.program, "args": self.args, "env": env, "folder": self.folder, "seconds": self.limit.as_secs_f64(),
             "stdin": stdin, "stdout": stdout, "stderr": stderr,
         });
-        let code = GENUINE.with_borrow_mut(|genuine| genuine.get_or_insert_with(Genuine::start).ask(&request));
+        let code =
+            GENUINE.with_borrow_mut(|genuine| genuine.get_or_insert_with(Genuine::start).ask(&request));
         let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         Said { out: text(&stdout), err: text(&stderr), code }
     }
@@ -97,7 +98,10 @@ impl Call<'_> {
     /// Runs any program.
     pub(crate) fn run(&self) -> Said {
         let mut command = Command::new("timeout");
-        command.args(["-s", "KILL", &format!("{:.1}", self.limit.as_secs_f64())]).arg(&self.program).args(&self.args);
+        command
+            .args(["-s", "KILL", &format!("{:.1}", self.limit.as_secs_f64())])
+            .arg(&self.program)
+            .args(&self.args);
         command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("timeout is there");

@@ -79,7 +79,8 @@ impl List {
             .collect();
         let wanted = self.wanted.iter().filter(|wanted| !wanted.open).map(|wanted| wanted.row.as_str());
         let listed: BTreeSet<&str> = wanted.chain(self.elsewhere.iter().map(String::as_str)).collect();
-        let missing = listed.difference(&rows).map(|row| format!("not in the table of docs/supervisor.md: {row}"));
+        let missing =
+            listed.difference(&rows).map(|row| format!("not in the table of docs/supervisor.md: {row}"));
         let unlisted = rows.difference(&listed).map(|row| format!("in the table, not in wanted.toml: {row}"));
         missing.chain(unlisted).collect()
     }
@@ -87,7 +88,9 @@ impl List {
     /// The differences of a case that nothing excuses.
     pub(crate) fn differences(&self, case: &str, genuine: &Transcript, ours: &Transcript) -> Vec<String> {
         let mut titles: Vec<&String> = genuine.iter().map(|(title, _)| title).collect();
-        titles.extend(ours.iter().map(|(title, _)| title).filter(|title| !genuine.iter().any(|(t, _)| &t == title)));
+        titles.extend(
+            ours.iter().map(|(title, _)| title).filter(|title| !genuine.iter().any(|(t, _)| &t == title)),
+        );
         let mut found = Vec::new();
         for title in titles {
             let lines = |one: &Transcript| {
@@ -122,7 +125,8 @@ impl Wanted {
         }
         match (&self.genuine, &self.ours) {
             (Some(genuine), Some(ours)) => only_genuine.retain(|line| {
-                let at = genuine.is_match(line).then(|| only_ours.iter().position(|other| ours.is_match(other)));
+                let at =
+                    genuine.is_match(line).then(|| only_ours.iter().position(|other| ours.is_match(other)));
                 let at = at.flatten().map(|at| only_ours.remove(at));
                 uses += usize::from(at.is_some());
                 at.is_none()
@@ -156,7 +160,9 @@ fn diff(one: &[String], other: &[String]) -> (Vec<String>, Vec<String>) {
     while i < one.len() || j < other.len() {
         if i < one.len() && j < other.len() && one[i] == other[j] {
             (i, j) = (i + 1, j + 1);
-        } else if j == other.len() || (i < one.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
+        } else if j == other.len()
+            || (i < one.len() && common[(i + 1) * width + j] >= common[i * width + j + 1])
+        {
             left.push(one[i].clone());
             i += 1;
         } else {

@@ -47,7 +47,8 @@ fn compare(first: Which, second: Which, list: &List, cases: &[Case]) -> (usize, 
     });
     let (mut lines, mut differences) = (0, Vec::new());
     for (case, both) in cases.iter().zip(&done) {
-        let [one, other] = both.each_ref().map(|one| one.lock().expect("no run panics").take().expect("it ran"));
+        let [one, other] =
+            both.each_ref().map(|one| one.lock().expect("no run panics").take().expect("it ran"));
         lines += one.iter().map(|(_, lines)| lines.len()).sum::<usize>();
         differences.extend(list.differences(&case.name, &one, &other));
     }
@@ -59,7 +60,9 @@ fn write_down(case: &str, side: usize, which: Which, transcript: &Transcript) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential");
     let text: String = transcript
         .iter()
-        .map(|(title, lines)| format!("== {title}\n{}\n", lines.iter().map(|line| format!("{line}\n")).collect::<String>()))
+        .map(|(title, lines)| {
+            format!("== {title}\n{}\n", lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+        })
         .collect();
     let _ = fs::create_dir_all(&folder);
     let _ = fs::write(folder.join(format!("{case}.{side}.{which:?}")), text);

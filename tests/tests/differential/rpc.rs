@@ -65,7 +65,8 @@ pub(crate) fn whole(seen: &[u8]) -> bool {
     let text = String::from_utf8_lossy(seen);
     let Some(at) = text.find("\r\n\r\n") else { return false };
     let head = text[..at].to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
     let body = seen.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| seen.len() - at - 4);
     match length {
         Some(length) => body >= length,
@@ -80,7 +81,8 @@ pub(crate) fn call(method: &str, params: &[Value], credentials: Option<&str>) ->
         "<?xml version='1.0'?><methodCall><methodName>{}</methodName><params>{params}</params></methodCall>",
         quick_xml::escape::escape(method)
     );
-    let authorization = credentials.map(|pair| format!("Authorization: Basic {}\r\n", base64(pair.as_bytes())));
+    let authorization =
+        credentials.map(|pair| format!("Authorization: Basic {}\r\n", base64(pair.as_bytes())));
     format!(
         "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n{}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
         authorization.unwrap_or_default(),
@@ -144,13 +146,17 @@ impl Node {
     fn value(&self) -> Value {
         let Some(typed) = self.children.first() else { return Value::String(self.text.clone()) };
         match typed.name.as_str() {
-            "int" | "i4" => typed.text.trim().parse::<i64>().map_or_else(|_| json!({ "int": typed.text }), Value::from),
+            "int" | "i4" => {
+                typed.text.trim().parse::<i64>().map_or_else(|_| json!({ "int": typed.text }), Value::from)
+            }
             "boolean" => Value::Bool(typed.text.trim() == "1"),
             "string" => Value::String(typed.text.clone()),
             "nil" => Value::Null,
             "array" => {
                 let data = typed.children.first();
-                Value::Array(data.map_or_else(Vec::new, |data| data.children.iter().map(Self::value).collect()))
+                Value::Array(
+                    data.map_or_else(Vec::new, |data| data.children.iter().map(Self::value).collect()),
+                )
             }
             "struct" => {
                 let mut members = Map::new();
@@ -202,7 +208,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for three in bytes.chunks(3) {
-        let word = three.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let word =
+            three.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for place in 0..4 {
             let letter = LETTERS[(word >> (18 - 6 * place)) as usize & 63];
             out.push(if place <= three.len() { letter as char } else { '=' });

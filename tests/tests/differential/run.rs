@@ -145,7 +145,8 @@ impl Run<'_> {
 
     fn follow(&mut self) {
         let started = ["start", "run", "daemon"];
-        let itself = self.case.script.iter().any(|line| started.contains(&line.split(' ').next().unwrap_or_default()));
+        let itself =
+            self.case.script.iter().any(|line| started.contains(&line.split(' ').next().unwrap_or_default()));
         for line in if itself { &[][..] } else { &self.case.script } {
             if let Some(pair) = line.strip_prefix("env ") {
                 self.step("env", pair);
@@ -191,9 +192,13 @@ impl Run<'_> {
             }
             "ctl" | "ctl-type" => {
                 let mut words = words();
-                let input = if word == "ctl-type" { words.remove(0).replace("\\n", "\n") } else { String::new() };
+                let input =
+                    if word == "ctl-type" { words.remove(0).replace("\\n", "\n") } else { String::new() };
                 if !words.first().is_some_and(|word| word.starts_with('-')) {
-                    words.splice(0..0, ["-s".to_owned(), format!("unix://{}/supervisor.sock", self.here().display())]);
+                    words.splice(
+                        0..0,
+                        ["-s".to_owned(), format!("unix://{}/supervisor.sock", self.here().display())],
+                    );
                 }
                 let pid = words.iter().any(|word| word == "pid");
                 let mut said = self.call("supervisorctl", words, &input);
@@ -204,8 +209,8 @@ impl Run<'_> {
             }
             "rpc" => {
                 let (method, params) = rest.split_once(' ').unwrap_or((rest, "[]"));
-                let params: Vec<Value> =
-                    serde_json::from_str(params).unwrap_or_else(|error| panic!("{}: {rest}: {error}", self.case.name));
+                let params: Vec<Value> = serde_json::from_str(params)
+                    .unwrap_or_else(|error| panic!("{}: {rest}: {error}", self.case.name));
                 let mut answer = self.rpc(method, &params);
                 answer.get_mut("result").map(sort_statuses);
                 if method == "supervisor.getPID" && answer.get("result").is_some_and(Value::is_number) {
@@ -242,7 +247,8 @@ impl Run<'_> {
                 let mut last = String::new();
                 self.wait_for(STEP_MAX, |run| {
                     let info = run.rpc("supervisor.getProcessInfo", &[name.into()]);
-                    last = info["result"]["statename"].as_str().map_or_else(|| info.to_string(), str::to_owned);
+                    last =
+                        info["result"]["statename"].as_str().map_or_else(|| info.to_string(), str::to_owned);
                     wanted.is_match(&last).then_some(())
                 })
                 .map_or_else(|| Some(format!("NEVER: it is {last}")), |()| None)
@@ -255,7 +261,8 @@ impl Run<'_> {
             "signal" => {
                 let signal = Signal::from_str(&format!("SIG{rest}")).expect("a signal");
                 let pid = self.daemon.as_ref().map(|child| child.id() as i32).or(self.detached);
-                pid.is_none_or(|pid| kill(Pid::from_raw(pid), signal).is_err()).then(|| "no daemon".to_owned())
+                pid.is_none_or(|pid| kill(Pid::from_raw(pid), signal).is_err())
+                    .then(|| "no daemon".to_owned())
             }
             "kill" => {
                 let (name, signal) = rest.split_once(' ').expect("NAME SIGNAL");
@@ -418,7 +425,11 @@ impl Run<'_> {
         let found = self.wait_for(STEP_MAX, |_| {
             fs::read_dir(&folder).ok()?.flatten().find_map(|entry| {
                 let file = entry.file_name().to_string_lossy().into_owned();
-                let named = if name.contains('*') { file.starts_with(start) && file.ends_with(rest) } else { file == start };
+                let named = if name.contains('*') {
+                    file.starts_with(start) && file.ends_with(rest)
+                } else {
+                    file == start
+                };
                 let bytes = named.then(|| fs::read(entry.path()).ok()).flatten()?;
                 wanted.is_match(&String::from_utf8_lossy(&bytes)).then_some(())
             })
@@ -436,7 +447,9 @@ impl Run<'_> {
         match self.daemon.as_mut().map(|child| child.try_wait().expect("ours")) {
             None => "no daemon".to_owned(),
             Some(None) => "it did not end".to_owned(),
-            Some(Some(status)) => status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}")),
+            Some(Some(status)) => {
+                status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
+            }
         }
     }
 
@@ -468,7 +481,11 @@ impl Run<'_> {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(self.here().join(&folder)).into_iter().flatten().flatten() {
                 let name = folder.join(entry.file_name());
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) { folders.push(name) } else { files.push(name) }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(name)
+                } else {
+                    files.push(name)
+                }
             }
         }
         let mut listing: Vec<(String, PathBuf)> = files
@@ -501,12 +518,16 @@ impl Run<'_> {
 
 /// Which of several programs is done first says nothing.
 fn sort_statuses(result: &mut Value) {
-    if let Some(statuses) = result.as_array_mut().filter(|all| all.iter().all(|one| one["status"].is_number())) {
+    if let Some(statuses) =
+        result.as_array_mut().filter(|all| all.iter().all(|one| one["status"].is_number()))
+    {
         statuses.sort_by_key(|one| one["name"].to_string());
     }
 }
 
 fn mask_pids(text: &str) -> String {
-    let pid = |line: &str| if line.parse::<u32>().is_ok_and(|pid| pid > 0) { "PID".to_owned() } else { line.to_owned() };
+    let pid = |line: &str| {
+        if line.parse::<u32>().is_ok_and(|pid| pid > 0) { "PID".to_owned() } else { line.to_owned() }
+    };
     text.lines().map(|line| pid(line) + "\n").collect()
 }

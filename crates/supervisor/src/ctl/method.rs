@@ -291,6 +291,8 @@ pub struct ProcessInfo {
     pub stdout_logfile: String,
     pub stderr_logfile: String,
     pub pid: u32,
+    /// Ours: whether its readiness check has succeeded; left out if it has none.
+    pub ready: Option<bool>,
 }
 
 impl From<ProcessInfo> for Value {
@@ -311,7 +313,8 @@ impl From<ProcessInfo> for Value {
             ("pid", Self::Int(i64::from(info.pid))),
             ("description", info.description.into()),
         ];
-        Self::Struct(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        let ready = info.ready.map(|ready| ("ready", ready.into()));
+        Self::Struct(members.into_iter().chain(ready).map(|(name, value)| (name.to_owned(), value)).collect())
     }
 }
 

@@ -94,6 +94,14 @@ pub enum SpawnError {
         /// What is wrong with that.
         why: String,
     },
+    /// A step before the fork failed.
+    #[error("couldn't {step}: {source}")]
+    Io {
+        /// What could not be done, such as `open socket http`.
+        step: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Another step between fork and exec failed.
     #[error("couldn't {step}: {errno}")]
     Step {

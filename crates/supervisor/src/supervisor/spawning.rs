@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 
 use super::Supervisor;
 use super::entry::Id;
@@ -17,9 +18,10 @@ impl Supervisor {
         let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
         let config = entry.config.clone();
         let step = |step: String| {
-            move |error: std::io::Error| SpawnError::Step {
-                step: format!("{step} ({error})"),
-                errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            let name = config.name.clone();
+            move |source: io::Error| match source.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE) => SpawnError::TooManyFiles(name),
+                _ => SpawnError::Io { step, source },
             }
         };
         let ids = entry
@@ -95,13 +97,9 @@ impl Supervisor {
         let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
         let config = &entry.config;
         let path = spawn::find(&command[0], self.path().as_deref())?;
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
         let null =
-            std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(Into::into).map_err(
-                |error| SpawnError::Step {
-                    step: "open /dev/null".to_owned(),
-                    errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-                },
-            )?;
+            null.map_err(|source| SpawnError::Io { step: "open /dev/null".to_owned(), source })?.into();
         let env = self.child_environment(config);
         let plan = Plan {
             path: &path,

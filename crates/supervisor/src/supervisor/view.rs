@@ -28,6 +28,7 @@ impl Entry {
             stdout_logfile: path(&self.stdout),
             stderr_logfile: path(&self.stderr),
             pid: self.life.pid().unwrap_or(0),
+            ready: self.config.ready.as_ref().map(|_| self.life.is_ready()),
         }
     }
 
