@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, HttpAddress, HttpServer, Source};
 use crate::ctl::server::{self, Credentials, Limits, Pending};
-use crate::logs::{Compressor, Console, DaemonLog, LogConfig, StdoutQueue, Writer};
+use crate::logs::{Compressor, Console, DaemonLog, LogConfig, SYSTEM, StdoutQueue, SyslogQueue, Writer};
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
 use crate::os::guardian::Guardian;
@@ -194,8 +195,18 @@ fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> 
     });
     let stdout = stdout.clone();
     let shown = daemon.nodaemon && !daemon.silent;
-    let console: Option<Console> =
-        shown.then(|| -> Console { Box::new(move |line: &[u8]| stdout.write(line)) });
+    let syslog = if daemon.syslog { SyslogQueue::start(PathBuf::from(SYSTEM)).ok() } else { None };
+    let syslog = syslog.map(|(queue, _)| Mutex::new(queue.lines(&daemon.identifier)));
+    let console: Option<Console> = (shown || syslog.is_some()).then(|| -> Console {
+        Box::new(move |line: &[u8]| {
+            if shown {
+                stdout.write(line);
+            }
+            if let Some(syslog) = &syslog {
+                syslog.lock().unwrap_or_else(PoisonError::into_inner).write(line);
+            }
+        })
+    });
     // It lives as long as the process.
     let log: &'static DaemonLog = Box::leak(Box::new(DaemonLog::new(daemon.loglevel, file, console)));
     if log::set_logger(log).is_ok() {

@@ -17,7 +17,7 @@ mod stop;
 mod view;
 mod waiters;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -145,6 +145,7 @@ impl Supervisor {
             childlogdir: daemon.childlogdir.clone(),
             identifier: daemon.identifier.clone(),
             strip_ansi: daemon.strip_ansi,
+            syslog: OnceCell::new(),
         };
         let mut supervisor = Self {
             source,
@@ -368,10 +369,14 @@ impl Supervisor {
         Some(Input::SignalFailed)
     }
 
-    fn end(self) -> Ending {
+    fn end(mut self) -> Ending {
         for entry in self.entries.values() {
             entry.stdout.drain();
             entry.stderr.drain();
+        }
+        if let Some((queue, done)) = self.shared.syslog.take() {
+            drop(queue);
+            done.wait();
         }
         while let Some(pid) = reaper::next_exited() {
             if self.guardian.as_ref().is_some_and(|guardian| Pid::from_raw(guardian.pid() as i32) == pid) {

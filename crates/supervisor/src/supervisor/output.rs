@@ -1,6 +1,6 @@
 //! One output of a program on its way from the pipe into its log, and to the daemon's stdout if it is teed.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -13,7 +13,9 @@ use super::entry::Id;
 use super::inbox::{Inbox, Said};
 use crate::config::{self, Kind, Logfile};
 use crate::events::{Channel, Event, Piece, Stream, text};
-use crate::logs::{Compressor, LogConfig, Outcome, StdoutQueue, Writer, auto};
+use crate::logs::{
+    Compressor, LogConfig, Outcome, SYSTEM, StdoutQueue, SyslogDone, SyslogLines, SyslogQueue, Writer, auto,
+};
 
 /// Bytes read at once; then whoever else is ready has his turn.
 const READ_BYTES: usize = 256 << 10;
@@ -36,6 +38,20 @@ pub(super) struct Shared {
     pub(super) childlogdir: PathBuf,
     pub(super) identifier: String,
     pub(super) strip_ansi: bool,
+    /// The system's log, once a program writes to it.
+    pub(super) syslog: OnceCell<(SyslogQueue, SyslogDone)>,
+}
+
+impl Shared {
+    fn syslog(&self) -> Option<&SyslogQueue> {
+        if self.syslog.get().is_none() {
+            match SyslogQueue::start(PathBuf::from(SYSTEM)) {
+                Ok(started) => drop(self.syslog.set(started)),
+                Err(error) => log::error!("cannot start the thread that writes to {SYSTEM}: {error}"),
+            }
+        }
+        self.syslog.get().map(|(queue, _)| queue)
+    }
 }
 
 /// Where one output of a program goes.
@@ -45,6 +61,7 @@ pub(super) struct Output {
     stream: Stream,
     writer: RefCell<Option<Writer>>,
     tee: Option<StdoutQueue>,
+    syslog: RefCell<Option<SyslogLines>>,
     strip_ansi: bool,
     capture_maxbytes: usize,
     events_enabled: bool,
@@ -99,6 +116,10 @@ impl Output {
             stream,
             writer: RefCell::new(writer),
             tee: output.tee.then(|| shared.stdout.clone()),
+            syslog: RefCell::new(match output.syslog {
+                true => shared.syslog().map(|queue| queue.lines(&program.name)),
+                false => None,
+            }),
             strip_ansi: shared.strip_ansi,
             capture_maxbytes: match protocol {
                 true => 0,
@@ -166,6 +187,9 @@ impl Output {
         let sources: Vec<_> = self.pipes.borrow().clone();
         for source in sources {
             source.channel.borrow_mut().finish(|piece| self.piece(&source, piece));
+        }
+        if let Some(mut syslog) = self.syslog.borrow_mut().take() {
+            syslog.end();
         }
     }
 
@@ -242,6 +266,9 @@ impl Output {
         }
         if let Some(tee) = &self.tee {
             tee.write(bytes);
+        }
+        if let Some(syslog) = &mut *self.syslog.borrow_mut() {
+            syslog.write(bytes);
         }
         let Some(writer) = &mut *self.writer.borrow_mut() else { return };
         let path = writer.path().display().to_string();
