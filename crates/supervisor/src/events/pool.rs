@@ -125,6 +125,12 @@ impl Pool {
         self.buffer.len()
     }
 
+    /// Whether every event was told and answered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && self.busy.is_empty()
+    }
+
     /// Puts an event behind the others; [`publish`] does it for all pools.
     pub fn offer(&mut self, event: &Rc<Published>) -> Vec<Line> {
         let queued = Queued { event: Rc::clone(event), serial: self.serial.take() };

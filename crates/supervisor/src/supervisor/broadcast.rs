@@ -78,6 +78,8 @@ impl Supervisor {
                 Said::Listener { id, start, bytes } => self.on_listener(id, start, &bytes),
             }
         }
+        // A listener that has heard everything may stop.
+        self.unsettled |= self.shutdown.is_some();
         self.dispatch();
     }
 

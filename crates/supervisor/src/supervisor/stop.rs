@@ -6,20 +6,31 @@ use nix::sys::signal::Signal;
 
 use super::Supervisor;
 use super::entry::Id;
-use crate::events::Event;
+use crate::events::{Event, ListenerState, Pool};
 use crate::os::reaper;
 use crate::program::{Input, ProcessState};
 
 /// How often the log says who has not stopped yet.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3);
+/// How long listeners may take to hear of the ends of all others.
+const HEARING_WAIT: Duration = Duration::from_secs(1);
 /// How long killed processes may take to disappear.
 const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// Whether listeners still hear of the ends of the others before their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    NotYet,
+    Until(Instant),
+    Over,
+}
 
 /// A whole stop under way.
 pub(super) struct Shutdown {
     restart: bool,
     report: Instant,
     timeout: Option<Instant>,
+    hearing: Hearing,
     give_up: Option<Instant>,
 }
 
@@ -30,7 +41,11 @@ impl Shutdown {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [Some(self.report), self.timeout, self.give_up].into_iter().flatten().min()
+        let hearing = match self.hearing {
+            Hearing::Until(until) => Some(until),
+            Hearing::NotYet | Hearing::Over => None,
+        };
+        [Some(self.report), self.timeout, hearing, self.give_up].into_iter().flatten().min()
     }
 }
 
@@ -43,7 +58,13 @@ impl Supervisor {
         }
         let now = Instant::now();
         let timeout = self.config.supervisord.shutdown_timeout.map(|timeout| now + timeout);
-        self.shutdown = Some(Shutdown { restart, report: now + REPORT_INTERVAL, timeout, give_up: None });
+        self.shutdown = Some(Shutdown {
+            restart,
+            report: now + REPORT_INTERVAL,
+            timeout,
+            hearing: Hearing::NotYet,
+            give_up: None,
+        });
         self.emit(&Event::SupervisorStopping);
         let ids: Vec<Id> = self.entries.keys().copied().collect();
         for id in &ids {
@@ -62,7 +83,10 @@ impl Supervisor {
         let others = unwanted.iter().any(|id| self.entries[id].listener.is_none());
         for id in unwanted {
             let state = self.entries[&id].life.state();
-            if self.shutdown.is_some() && others && self.entries[&id].listener.is_some() {
+            if self.shutdown.is_some()
+                && self.entries[&id].listener.is_some()
+                && (others || self.is_telling(id))
+            {
                 continue;
             }
             let dependants = self.graph.dependants(id).iter().map(|other| &self.entries[other]);
@@ -76,6 +100,18 @@ impl Supervisor {
                 self.drain(id);
             }
         }
+    }
+
+    /// Whether a listener is still being told what happened before its own end; not for long.
+    fn is_telling(&mut self, id: Id) -> bool {
+        let (Some(entry), Some(shutdown)) = (self.entries.get(&id), &mut self.shutdown) else { return false };
+        let listens = entry.life.state() == ProcessState::Running
+            && entry.listener.as_ref().is_some_and(|listener| listener.state() != ListenerState::Unknown);
+        let told = self.pools.get(&entry.config.group).is_none_or(Pool::is_idle);
+        if shutdown.hearing == Hearing::NotYet {
+            shutdown.hearing = Hearing::Until(Instant::now() + HEARING_WAIT);
+        }
+        listens && !told && shutdown.hearing != Hearing::Over
     }
 
     /// What depends on it was told to stop, so it lets go of its clients.
@@ -94,6 +130,10 @@ impl Supervisor {
         if shutdown.report <= now {
             shutdown.report = now + REPORT_INTERVAL;
             log::info!("waiting for {} to die", names.join(", "));
+        }
+        if matches!(shutdown.hearing, Hearing::Until(until) if until <= now) {
+            shutdown.hearing = Hearing::Over;
+            self.unsettled = true;
         }
         if shutdown.timeout.is_some_and(|timeout| timeout <= now) {
             shutdown.timeout = None;

@@ -1,0 +1,306 @@
+//! What the configuration promises beside starting and stopping: readiness, health, input, listeners, limits.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    clippy::print_stderr,
+    reason = "shared with the faults, which use more of it"
+)]
+#[path = "faults/daemon.rs"]
+mod daemon;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use daemon::{Daemon, PYTHON, Place, Plan, is_gone, python, seconds, sleeper};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use stack_tests::within;
+use supervisor::ctl::fault::FaultCode;
+use supervisor::ctl::xmlrpc::Value;
+
+/// Sends words to `NOTIFY_SOCKET`.
+const SAY: &str = "import os, socket, time
+def say(words):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.connect(os.environ['NOTIFY_SOCKET'])
+    s.send(words.encode())
+";
+
+fn pid(daemon: &Daemon, name: &str) -> i32 {
+    daemon.said(&["pid", name]).trim().parse().unwrap()
+}
+
+#[test]
+fn a_restart_begins_anew_in_the_same_process_with_the_new_configuration() {
+    let mut daemon = Daemon::start(Place::Plain, &sleeper("a", ""));
+    let before = pid(&daemon, "a");
+    daemon.configure(&(sleeper("a", "") + &sleeper("b", "")));
+    assert_eq!(daemon.said(&["reload"]), "Restarted supervisord\n");
+    within(seconds(10), "both run", || {
+        (daemon.said(&["status"]).matches("RUNNING").count() == 2).then_some(())
+    });
+    assert!(is_gone(before) && pid(&daemon, "a") != before);
+    assert_eq!(daemon.read("s.pid").trim(), daemon.pid.to_string());
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn a_restart_with_a_broken_configuration_stops_nothing() {
+    let daemon = Daemon::start(Place::Plain, &sleeper("a", ""));
+    let before = pid(&daemon, "a");
+    daemon.configure("[program.a]\ncomand = \"x\"\n");
+    let fault = daemon.call("supervisor.restart", &[]).unwrap_err();
+    assert_eq!(fault.code, FaultCode::CantReread.code(), "{fault}");
+    assert!(fault.text.contains("unknown key `comand`, did you mean `command`?"), "{fault}");
+    assert_eq!(pid(&daemon, "a"), before);
+}
+
+#[test]
+fn a_program_says_itself_when_it_is_ready() {
+    let code = format!(
+        "{SAY}while not os.path.exists('go'):\n    time.sleep(0.01)\nsay('READY=1\\nSTATUS=serving')\ntime.sleep(1000)"
+    );
+    let keys = "directory = \"%(here)s\"\nready = { notify = true, timeout = \"20s\" }";
+    let config = python("a", &code, keys) + &sleeper("b", "depends_on = [\"a\"]");
+    let mut daemon = Daemon::start(Place::Plain, &config);
+    daemon.logged("INFO waiting for a to be ready before b starts");
+    let ready = |daemon: &Daemon| {
+        let info = daemon.call("supervisor.getProcessInfo", &["a".into()]).unwrap();
+        info.member("ready").cloned()
+    };
+    assert_eq!(ready(&daemon), Some(Value::Bool(false)));
+    fs::write(daemon.path("go"), "").unwrap();
+    assert!(daemon.logged("INFO ready: a") < daemon.logged("INFO spawned: 'b'"));
+    assert_eq!(ready(&daemon), Some(Value::Bool(true)));
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn a_program_that_falls_silent_is_restarted() {
+    let code =
+        format!("{SAY}for n in range(5):\n    say('WATCHDOG=1')\n    time.sleep(0.05)\ntime.sleep(1000)");
+    let keys = "autorestart = false\nalive = { notify = true, timeout = \"500ms\" }";
+    let mut daemon = Daemon::start(Place::Plain, &python("a", &code, keys));
+    let first = pid(&daemon, "a");
+    daemon.logged("WARN unhealthy: a is restarted: it did not say WATCHDOG=1 within 0.5 s (alive)");
+    daemon.logged_times("INFO spawned: 'a'", 2);
+    assert_ne!(pid(&daemon, "a"), first);
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn a_program_that_serves_no_more_is_restarted() {
+    let keys =
+        "alive = { exec = \"test -e %(here)s/fine\", interval = \"50ms\", timeout = \"5s\", failures = 2 }";
+    let plan = Plan::new(Place::Plain, &sleeper("a", keys));
+    fs::write(plan.path("fine"), "").unwrap();
+    let mut daemon = plan.start();
+    let first = pid(&daemon, "a");
+    fs::remove_file(daemon.path("fine")).unwrap();
+    daemon.logged("WARN unhealthy: a is restarted: exec test -e");
+    fs::write(daemon.path("fine"), "").unwrap();
+    within(seconds(10), "another one runs", || {
+        (daemon.state("a") == "RUNNING" && pid(&daemon, "a") != first).then_some(())
+    });
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn what_is_not_ready_in_time_is_told_with_its_reason() {
+    let keys =
+        "startretries = 0\nready = { tcp = \"127.0.0.1:9\", timeout = \"300ms\", interval = \"50ms\" }";
+    let daemon = Daemon::start(Place::Plain, &sleeper("a", keys));
+    daemon.logged(
+        "WARN not ready: a did not become ready within 0.3 seconds (ready.timeout), it counts as an exit: \
+         tcp 127.0.0.1:9 cannot be reached: Connection refused",
+    );
+    daemon.logged("gave up: a entered FATAL state");
+}
+
+#[test]
+fn clients_write_to_a_program_until_it_closes_its_input() {
+    let closes = python(
+        "closed",
+        "import os, time\nos.close(0)\nprint('closed', flush=True)\ntime.sleep(1000)",
+        "stdout_logfile = \"%(here)s/closed\"",
+    );
+    let cat = "[program.cat]\ncommand = \"cat\"\nstartsecs = 0\nstdout_logfile = \"%(here)s/cat\"\n";
+    let deaf = sleeper("deaf", "");
+    let mut daemon = Daemon::start(Place::Plain, &(closes + cat + &deaf));
+    let send =
+        |name: &str, chars: &str| daemon.call("supervisor.sendProcessStdin", &[name.into(), chars.into()]);
+    assert_eq!(send("cat", "grüße\n"), Ok(true.into()));
+    daemon.wrote("cat", "grüße\n");
+    daemon.wrote("closed", "closed");
+    assert_eq!(send("closed", "x").unwrap_err().text, "NO_FILE: closed");
+    assert_eq!(send("nobody", "x").unwrap_err().text, "BAD_NAME: nobody");
+    // Whoever does not read is given so much and no more.
+    let piece = "x".repeat(500 << 10);
+    let refused = (0..5).find_map(|_| send("deaf", &piece).err()).unwrap();
+    assert_eq!(refused.text, "FAILED: deaf does not read its input");
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn an_fcgi_program_accepts_on_its_standard_input() {
+    let code = "import socket\ns = socket.socket(fileno=0)\nwhile True:\n    c, _ = s.accept()\n    c.send(b'hello')\n    c.close()";
+    let code = code.replace('\n', "\\n");
+    let config = format!(
+        "[fcgi-program.web]\ncommand = [\"{PYTHON}\", \"-c\", \"{code}\"]\nsocket = \"unix://%(here)s/web.sock\"\n\
+         socket_mode = \"0600\"\nstartsecs = 0\nnumprocs = 2\nprocess_name = \"%(program_name)s_%(process_num)d\"\n"
+    );
+    let mut daemon = Daemon::start(Place::Plain, &config);
+    within(seconds(10), "the socket is there", || daemon.path("web.sock").exists().then_some(()));
+    for _ in 0..4 {
+        let mut text = String::new();
+        UnixStream::connect(daemon.path("web.sock")).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+    }
+    assert_eq!(daemon.said(&["status"]).matches("web:web_").count(), 2);
+    let socket = daemon.path("web.sock");
+    daemon.stop(seconds(5));
+    assert!(!socket.exists());
+}
+
+const LISTENER: &str = "import sys
+log = open('heard', 'a')
+while True:
+    print('READY', flush=True)
+    header = dict(word.split(':', 1) for word in sys.stdin.readline().split())
+    payload = sys.stdin.read(int(header['len']))
+    log.write(header['eventname'] + ' ' + payload.replace('\\n', '|') + '\\n')
+    log.flush()
+    sys.stdout.write('RESULT 2\\nOK')
+    sys.stdout.flush()
+";
+
+#[test]
+fn listeners_hear_of_everything_up_to_the_end_of_all_others() {
+    let listener = python("ear", LISTENER, "directory = \"%(here)s\"\nevents = [\"PROCESS_STATE\", \"PROCESS_COMMUNICATION\", \"REMOTE_COMMUNICATION\", \"SUPERVISOR_STATE_CHANGE\", \"PROCESS_GROUP\"]\nbuffer_size = 50")
+        .replace("[program.ear]", "[eventlistener.ear]");
+    let talks = python(
+        "talks",
+        "import time\nprint('<!--XSUPERVISOR:BEGIN-->hello<!--XSUPERVISOR:END-->', flush=True)\ntime.sleep(1000)",
+        "stdout_capture_maxbytes = \"1KB\"\nstdout_logfile = \"%(here)s/talks\"",
+    );
+    let mut daemon = Daemon::start(Place::Plain, &(listener + &talks));
+    daemon.wrote("heard", "PROCESS_COMMUNICATION_STDOUT processname:talks groupname:talks pid:");
+    daemon.wrote("heard", "hello");
+    daemon.call("supervisor.sendRemoteCommEvent", &["kind".into(), "data".into()]).unwrap();
+    daemon.wrote("heard", "REMOTE_COMMUNICATION type:kind|data");
+    assert_eq!(daemon.said(&["stop", "talks"]), "talks: stopped\n");
+    assert_eq!(daemon.said(&["start", "talks"]), "talks: started\n");
+    let heard = daemon.path("heard");
+    daemon.stop(seconds(10));
+    let text = fs::read_to_string(heard).unwrap();
+    let last: Vec<&str> =
+        text.lines().rev().take(3).map(|line| line.split(" pid:").next().unwrap()).collect();
+    assert_eq!(
+        last,
+        [
+            "PROCESS_STATE_STOPPED processname:talks groupname:talks from_state:STOPPING",
+            "PROCESS_STATE_STOPPING processname:talks groupname:talks from_state:RUNNING",
+            "SUPERVISOR_STATE_CHANGE_STOPPING ",
+        ],
+        "{text}"
+    );
+    assert_eq!(text.matches("PROCESS_STATE_RUNNING processname:talks").count(), 2, "{text}");
+}
+
+#[test]
+fn a_program_has_the_limits_the_groups_and_the_environment_it_was_given() {
+    let script = "echo $(ulimit -n) $(nice) $(umask) $(id -u) $(id -g) $(id -G) $A $B > out";
+    let config = format!(
+        "[program.a]\ncommand = [\"sh\", \"-c\", \"{script}\"]\nautorestart = false\nstartsecs = 0\ndirectory = \"%(here)s\"\n\
+         umask = \"027\"\nnice = 5\nrlimits = {{ nofile = 77 }}\ngroup = \"daemon\"\nsupplementary_groups = [\"adm\"]\n\
+         env_file = \"%(here)s/env\"\nenvironment = {{ B = \"two\" }}\n"
+    );
+    let plan = Plan::new(Place::Plain, &config).users();
+    fs::write(plan.path("env"), "# a file\nexport A='one 1'\nB=1\n").unwrap();
+    let daemon = plan.start();
+    daemon.wrote("out", "\n");
+    let gid = |name: &str| nix::unistd::Group::from_name(name).unwrap().unwrap().gid;
+    let (daemon_gid, adm) = (gid("daemon"), gid("adm"));
+    let out = daemon.read("out");
+    let groups = [format!("{daemon_gid} {adm}"), format!("{adm} {daemon_gid}")];
+    let expected = |groups: &str| format!("77 5 0027 0 {daemon_gid} {groups} one 1 two\n");
+    assert!(groups.iter().any(|groups| out == expected(groups)), "{out}");
+}
+
+#[test]
+fn a_program_with_logs_of_its_own_is_told_to_open_them_anew() {
+    let code = "import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: open('told', 'w').write('HUP'))\nopen('up', 'w').write('up')\nwhile True:\n    time.sleep(1)";
+    let mut daemon =
+        Daemon::start(Place::Plain, &python("a", code, "directory = \"%(here)s\"\nreopen_signal = \"HUP\""));
+    daemon.wrote("up", "up");
+    kill(Pid::from_raw(daemon.pid), Signal::SIGUSR2).unwrap();
+    daemon.wrote("told", "HUP");
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn without_n_the_daemon_goes_into_the_background_and_says_first_what_is_wrong() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let text = "[supervisord]\nlogfile=%(here)s/s.log\npidfile=%(here)s/s.pid\n[unix_http_server]\nfile=%(here)s/s.sock\n\
+                [inet_http_server]\nport=127.0.0.1:0\n[program:a]\ncommand=sleep 1000\nstartsecs=0\n";
+    fs::write(path("s.conf"), text.replace("[inet_http_server]\nport=127.0.0.1:0\n", "")).unwrap();
+    let start =
+        || Command::new(env!("CARGO_BIN_EXE_supervisord")).arg("-c").arg(path("s.conf")).output().unwrap();
+    let out = start();
+    assert_eq!((out.status.code(), out.stdout.len(), out.stderr.len()), (Some(0), 0, 0), "{out:?}");
+    // Its socket is open already, so the second one meets it.
+    let second = start();
+    assert_eq!(second.status.code(), Some(2));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("Another program is already listening on a port"), "{said}");
+    let url = format!("unix://{}", path("s.sock").display());
+    let ctl = |word: &str| {
+        let out =
+            Command::new(env!("CARGO_BIN_EXE_supervisorctl")).args(["-s", &url, word]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    within(seconds(10), "it runs", || ctl("status").contains("RUNNING").then_some(()));
+    let pid: i32 = fs::read_to_string(path("s.pid")).unwrap().trim().parse().unwrap();
+    assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap().to_str(), Some("/dev/null"));
+    assert_eq!(nix::unistd::getsid(Some(Pid::from_raw(pid))).unwrap().as_raw(), pid);
+    assert_eq!(ctl("reload"), "Restarted supervisord\n");
+    within(seconds(10), "it runs again", || ctl("status").contains("RUNNING").then_some(()));
+    assert_eq!(fs::read_to_string(path("s.pid")).unwrap().trim(), pid.to_string());
+    assert_eq!(ctl("shutdown"), "Shut down\n");
+    within(seconds(10), "it is gone", || is_gone(pid).then_some(()));
+}
+
+#[test]
+fn control_over_tcp_wants_the_password() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // The SHA-1 of `secret`.
+    let config = format!(
+        "[inet_http_server]\nport = \"127.0.0.1:{port}\"\nusername = \"me\"\n\
+         password = \"{{SHA}}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4\"\n{}",
+        sleeper("a", "")
+    );
+    let mut daemon = Daemon::start(Place::Plain, &config);
+    let ask = |password: &str| {
+        let url = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_supervisorctl"));
+        let out = command.args(["-s", &url, "-u", "me", "-p", password, "pid"]).output().unwrap();
+        (String::from_utf8(out.stdout).unwrap(), out.status.code())
+    };
+    assert_eq!(ask("secret"), (format!("{}\n", daemon.pid), Some(0)));
+    assert_eq!(ask("wrong"), ("Server requires authentication\n".to_owned(), Some(1)));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"POST /RPC2 HTTP/1.0\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 401") || answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(answer.to_lowercase().contains("www-authenticate: basic realm=\"default\""), "{answer}");
+    daemon.stop(seconds(5));
+}
