@@ -106,7 +106,8 @@ pub(super) struct Child<'a> {
     pub(super) standard: [RawFd; 3],
     pub(super) sockets: &'a [RawFd],
     pub(super) errors: RawFd,
-    pub(super) dies_with_daemon: bool,
+    /// The guardian's mark, if the child is to die with the daemon.
+    pub(super) mark: Option<u64>,
     pub(super) daemon: libc::pid_t,
 }
 
@@ -139,6 +140,11 @@ impl Child<'_> {
             if !self.place_descriptors(raised, errors) {
                 return Step::Descriptors;
             }
+            if let Some(mark) = self.mark {
+                // Where a lower one is set already, there is the other mark.
+                let limit = libc::rlimit { rlim_cur: mark, rlim_max: mark };
+                libc::setrlimit(libc::RLIMIT_RSS, &raw const limit);
+            }
             for (place, (resource, value)) in self.rlimits.iter().enumerate() {
                 let value = value.unwrap_or(libc::RLIM_INFINITY);
                 let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
@@ -164,7 +170,7 @@ impl Child<'_> {
             {
                 return Step::Directory;
             }
-            if self.dies_with_daemon {
+            if self.mark.is_some() {
                 // After the change of user, which clears it.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 if libc::getppid() != self.daemon {

@@ -1,9 +1,13 @@
 //! Sees to it that nothing outlives a daemon that is killed.
 //!
 //! A small process, made before everything else, waits at the end of a pipe that only the daemon holds. If the
-//! daemon dies without a word, the guardian kills every process group it was told of, whatever carries the
-//! daemon's mark in its environment, and the children of those, until none is left. It changes its session and
+//! daemon dies without a word, the guardian kills every process group and session it was told of, whatever carries
+//! one of the daemon's two marks, and the children of those, until none is left. It changes its session and
 //! its name, so that what kills the daemon (Ctrl-C, `pkill`) does not meet it. As PID 1 the kernel does all this.
+//!
+//! One mark is a variable of the environment, which also survives a program that sets its limits. The other is a
+//! limit that the kernel inherits and does not apply (RLIMIT_RSS, since Linux 2.4.30): it also marks what was started
+//! with a clean environment in a session of its own by a parent that has exited, such as the job of a `cron`.
 //!
 //! It is made after the daemon has become its user and has left its terminal: a guardian that stayed root would kill
 //! whatever a daemon that is not root any more tells it. Before the daemon executes itself anew it is dismissed.
@@ -37,14 +41,50 @@ pub struct Guardian {
     pid: Pid,
     /// Holds its pid, also when somebody else collects it.
     process: OwnedFd,
-    mark: String,
+    mark: Mark,
     deaf: Cell<bool>,
+}
+
+/// By what the processes of a daemon are known.
+#[derive(Debug)]
+struct Mark {
+    text: String,
+    limit: u64,
+}
+
+impl Mark {
+    /// Of this process: no other has its pid and its start time.
+    fn own() -> Self {
+        let pid = std::process::id();
+        let started = start_time(pid).unwrap_or(0);
+        // So high that whoever takes it for a limit is not bound by it.
+        let limit = 1 << 62 | u64::from(pid) << 32 | started & 0xffff_ffff;
+        Self { text: format!("{pid}-{started}"), limit }
+    }
+
+    fn is_on(&self, pid: i32) -> bool {
+        self.is_in_environment(pid) || self.is_limit(pid)
+    }
+
+    fn is_in_environment(&self, pid: i32) -> bool {
+        let wanted = format!("{MARK}={}", self.text);
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+            environ.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+        })
+    }
+
+    fn is_limit(&self, pid: i32) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/limits")).is_ok_and(|limits| {
+            let resident = limits.lines().find_map(|line| line.strip_prefix("Max resident set"));
+            resident.and_then(|values| values.split_whitespace().next()) == Some(&self.limit.to_string())
+        })
+    }
 }
 
 impl Guardian {
     /// Makes the guardian. Must be called while the daemon has one thread.
     pub fn start() -> io::Result<Self> {
-        let mark = format!("{}-{}", std::process::id(), start_time(std::process::id()).unwrap_or(0));
+        let mark = Mark::own();
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         // A guardian that somebody stopped does not stop the daemon.
         fcntl(write.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -69,7 +109,13 @@ impl Guardian {
     /// What a process of this daemon has in its environment.
     #[must_use]
     pub fn mark(&self) -> &str {
-        &self.mark
+        &self.mark.text
+    }
+
+    /// The limit that a process of this daemon has on its resident set.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.mark.limit
     }
 
     /// The guardian's own process.
@@ -135,7 +181,7 @@ fn open_process(pid: Pid) -> io::Result<OwnedFd> {
 }
 
 /// The life of the guardian.
-fn guard(pipe: OwnedFd, mark: &str) {
+fn guard(pipe: OwnedFd, mark: &Mark) {
     let _ = setsid();
     let _ = nix::sys::prctl::set_name(c"guardian");
     for kind in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2] {
@@ -173,7 +219,7 @@ fn close_all_but(kept: &OwnedFd) {
     close(kept + 1, u32::MAX);
 }
 
-fn kill_all(groups: &BTreeSet<i32>, mark: &str) {
+fn kill_all(groups: &BTreeSet<i32>, mark: &Mark) {
     for group in groups {
         let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
     }
@@ -187,7 +233,7 @@ fn kill_all(groups: &BTreeSet<i32>, mark: &str) {
                 groups.contains(&process.group)
                     || groups.contains(&process.session)
                     || killed.contains(&process.parent)
-                    || has_mark(process.pid, mark)
+                    || mark.is_on(process.pid)
             })
             .map(|process| process.pid)
             .collect();
@@ -223,12 +269,6 @@ fn processes() -> impl Iterator<Item = Process> {
     })
 }
 
-fn has_mark(pid: i32, mark: &str) -> bool {
-    let wanted = format!("{MARK}={mark}");
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()))
-}
-
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
@@ -236,11 +276,11 @@ fn start_time(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::CommandExt;
-    use std::process::{Command, Stdio};
+    use std::path::Path;
 
     use stack_tests::within;
 
+    use super::super::spawn::{Plan, spawn};
     use super::*;
 
     const LONG: Duration = Duration::from_secs(10);
@@ -275,26 +315,63 @@ mod tests {
     #[test]
     fn a_job_in_a_group_of_its_own_dies_with_the_daemon() {
         // Attack: a shell with job control, whose environment carries no mark.
+        dies("set -m; sleep 1000 & echo $! >\"$0.new\"; mv \"$0.new\" \"$0\"; wait", false);
+    }
+
+    #[test]
+    fn what_has_thrown_away_environment_session_and_parent_dies_with_the_daemon() {
+        // Attack: as `cron` starts a job, and ends before the daemon does.
+        dies(
+            "exec env -i setsid sh -c 'sleep 1000 & echo $! >\"$0.new\"; mv \"$0.new\" \"$0\"' \"$0\"",
+            true,
+        );
+    }
+
+    /// A daemon whose program runs this script, and is killed; the process that the script tells of dies too.
+    #[track_caller]
+    fn dies(script: &str, is_orphan: bool) {
         let folder = tempfile::TempDir::new().unwrap();
         let told = folder.path().join("told");
-        let script = "set -m; sleep 1000 & echo $! >\"$0.new\"; mv \"$0.new\" \"$0\"; wait";
         // SAFETY: the thread that is left in the child plays the daemon, and is killed.
         let daemon = match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
                 let guardian = Guardian::start().unwrap();
-                let mut shell = Command::new("/bin/bash");
-                shell.args(["-c", script]).arg(&told).env_clear().stdin(Stdio::null());
-                // SAFETY: one system call.
-                unsafe { shell.pre_exec(|| setsid().map(drop).map_err(io::Error::from)) };
-                guardian.group_began(shell.spawn().unwrap().id());
+                let null: OwnedFd = fs::File::open("/dev/null").unwrap().into();
+                let argv = ["bash", "-c", script, told.to_str().unwrap()].map(str::to_owned);
+                let plan = Plan {
+                    path: Path::new("/bin/bash"),
+                    argv: &argv,
+                    env: &[],
+                    directory: None,
+                    umask: None,
+                    nice: None,
+                    rlimits: &[],
+                    ids: None,
+                    stdin: &null,
+                    stdout: &null,
+                    stderr: &null,
+                    sockets: &[],
+                    notify: None,
+                    watchdog: None,
+                    guardian: Some(&guardian),
+                };
+                let pid = spawn("web", &plan).unwrap();
+                guardian.group_began(pid);
+                if is_orphan {
+                    nix::sys::wait::waitpid(Pid::from_raw(pid as i32), None).unwrap();
+                    guardian.group_ended(pid);
+                    fs::write(told.with_extension("alone"), "").unwrap();
+                }
                 nix::unistd::pause();
                 unreachable!()
             }
         };
         let job = within(LONG, "the job runs", || fs::read_to_string(&told).ok());
         let job = Pid::from_raw(job.trim().parse().unwrap());
-        assert_eq!(nix::unistd::getpgid(Some(job)), Ok(job));
+        if is_orphan {
+            within(LONG, "its parent is gone", || told.with_extension("alone").exists().then_some(()));
+        }
         kill(daemon, Signal::SIGKILL).unwrap();
         nix::sys::wait::waitpid(daemon, None).unwrap();
         within(LONG, "the job is dead", || {

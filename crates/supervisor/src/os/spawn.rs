@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::{AccessFlags, Pid, access, geteuid, pipe2};
 
 use super::child::{Child, PidVariable, REPORT, Step, read_report};
+use super::guardian::Guardian;
 use super::user::Ids;
 use crate::config::Rlimit;
 
@@ -53,8 +54,8 @@ pub struct Plan<'a> {
     pub notify: Option<&'a str>,
     /// How often it has to say that it is alive (`WATCHDOG_USEC`).
     pub watchdog: Option<Duration>,
-    /// Whether it is killed when the daemon dies.
-    pub dies_with_daemon: bool,
+    /// Who kills it when the daemon dies.
+    pub guardian: Option<&'a Guardian>,
 }
 
 /// Why there is no process.
@@ -185,7 +186,7 @@ pub fn spawn(name: &str, plan: &Plan<'_>) -> Result<u32, SpawnError> {
         standard: [plan.stdin.as_raw_fd(), plan.stdout.as_raw_fd(), plan.stderr.as_raw_fd()],
         sockets: &sockets,
         errors: errors_write.as_raw_fd(),
-        dies_with_daemon: plan.dies_with_daemon,
+        mark: plan.guardian.map(Guardian::limit),
         daemon: Pid::this().as_raw(),
     };
     // A signal that the child gets before it has dispositions of its own waits, and is not taken by our handlers.

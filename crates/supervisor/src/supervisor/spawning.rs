@@ -67,7 +67,7 @@ impl Supervisor {
                 .as_ref()
                 .filter(|alive| alive.check == Check::Notify)
                 .map(|alive| alive.timeout),
-            dies_with_daemon: self.guardian.is_some(),
+            guardian: self.guardian.as_ref(),
         };
         let pid = spawn::spawn(&config.name, &plan)?;
         drop((in_read, out_write, err_write));
@@ -116,7 +116,7 @@ impl Supervisor {
             sockets: &[],
             notify: None,
             watchdog: None,
-            dies_with_daemon: self.guardian.is_some(),
+            guardian: self.guardian.as_ref(),
         };
         spawn::spawn(&config.name, &plan)
     }

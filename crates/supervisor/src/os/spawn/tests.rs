@@ -65,7 +65,7 @@ impl Case<'_> {
                 sockets: self.sockets,
                 notify: self.notify,
                 watchdog: self.watchdog,
-                dies_with_daemon: true,
+                guardian: None,
             },
         )?;
         drop(write);
@@ -253,7 +253,7 @@ fn who_may_not_become_another_user_is_told_as_supervisord_tells_it() {
             sockets: &[],
             notify: None,
             watchdog: None,
-            dies_with_daemon: false,
+            guardian: None,
         };
         step_failed("web", &plan, None, (Step::User, errno)).to_string()
     };
