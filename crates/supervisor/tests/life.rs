@@ -306,7 +306,7 @@ fn a_reload_restarts_what_changed_and_nothing_else() {
 fn output_arrives_whole_to_the_last_byte() {
     let config = "[program.a]\ncommand = \"sh -c 'printf one; echo two >&2; printf three'\"\nautorestart = false\nredirect_stderr = true\n\
                   stdout_logfile = \"%(here)s/logs/a.log\"\nstdout_tee = true\nstartsecs = 0\n\
-                  [program.b]\ncommand = \"sh -c 'sleep 1000 & echo out; echo err >&2'\"\nautorestart = false\nstartsecs = 0\n\
+                  [program.b]\ncommand = \"sh -c 'sleep 10 & echo out; echo err >&2'\"\nautorestart = false\nstartsecs = 0\n\
                   stdout_logfile = \"%(here)s/b.out\"\nstderr_logfile = \"%(here)s/b.err\"\n";
     let mut daemon = Daemon::start("", config);
     within(seconds(5), "everything of a", || (daemon.read("logs/a.log") == "onetwo\nthree").then_some(()));
