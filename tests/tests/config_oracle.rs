@@ -329,7 +329,7 @@ const STARTED: &[&str] = &[
     "[supervisord]\n[program:x]\ncommand=x\nnumprocs=0\n[program:y]\ncommand=y\nprocess_name=other\n",
     "[supervisord]\n[program:b]\ncommand=b\n[program:a]\ncommand=a\npriority=5\n[program:c]\ncommand=c\n[group:z]\nprograms=c, b\npriority=1\n[group:y]\nprograms=b\n[group:empty]\n",
     "[supervisord]\n[group:x]\nprograms=y\n[program:x]\ncommand=x\n[program:y]\ncommand=y\n",
-    "[supervisord]\n[group:g]\nprograms=a,b\n[program:a]\ncommand=a\nprocess_name=same\n[program:b]\ncommand=b\nprocess_name=same\n",
+    "[supervisord]\n[group:g]\nprograms=a,b\n[program:a]\ncommand=a\nprocess_name=same\n[program:b]\ncommand=b\nprocess_name=same\npriority=1\n",
     "[supervisord]\n[program:x]\ncommand=x\nautorestart=1\nstartsecs=0\nstartretries=0\nexitcodes=0, 2,255\nstopsignal=10\nstopwaitsecs=0\nstopasgroup=true\n[program:y]\ncommand=y\nautorestart=UNEXPECTED\nexitcodes=\nkillasgroup=yes\nstopsignal=SIGusr2\n[program:z]\ncommand=z\nautorestart=off\npriority=-5\nstopsignal=CLD\n",
     "[supervisord]\n[program:x]\ncommand=x\nuser=0\numask=77\ndirectory=/tmp\nserverurl=AUTO\n[program:y]\ncommand=y\nuser=root\nserverurl=http://h:1\n[program:z]\ncommand=z\nserverurl=\n",
     "[supervisord]\n[program:x]\ncommand=x\nstdout_logfile=NONE\nstderr_logfile=off\n[program:y]\ncommand=y\nstdout_logfile=Auto\nstdout_logfile_maxbytes=0\nstdout_logfile_backups=0\nstderr_logfile=\n[program:z]\ncommand=z\nredirect_stderr=true\nstderr_logfile=/tmp/z.err\nstdout_logfile=~/z.log\n",

@@ -338,10 +338,13 @@ mod tests {
             ("-c a --configuration b", "conflicting command line option '--configuration'"),
             ("-e loud", "invalid value for -e 'loud': bad logging level name 'loud'"),
             ("-m 9", "invalid value for -m '9': 9 can not be converted to an octal type"),
-            ("-d /no/such", "invalid value for -d '/no/such': /no/such is not an existing directory"),
             (
-                "--logfile /no/such/x",
-                "invalid value for --logfile '/no/such/x': The directory named as part of the path /no/such/x does not exist",
+                "-d /dev/null/such",
+                "invalid value for -d '/dev/null/such': /dev/null/such is not an existing directory",
+            ),
+            (
+                "--logfile /dev/null/such/x",
+                "invalid value for --logfile '/dev/null/such/x': The directory named as part of the path /dev/null/such/x does not exist",
             ),
             ("-z x", "invalid value for -z 'x': invalid literal for int() with base 10: 'x'"),
             ("-u no-such-user", "Invalid user name no-such-user"),
@@ -370,9 +373,9 @@ mod tests {
                 "/etc/supervisor/supervisord.conf"
             ]
         );
-        let none = ["/no/such/a".into(), "/no/such/b".into()];
-        let text = "No config file found at default paths (/no/such/a, /no/such/b); use the -c option to specify a config file at a different path";
+        let none = ["/dev/null/such/a".into(), "/dev/null/such/b".into()];
+        let text = "No config file found at default paths (/dev/null/such/a, /dev/null/such/b); use the -c option to specify a config file at a different path";
         assert_eq!(find(&none), Err(text.to_owned()));
-        assert_eq!(find(&["/no/such/a".into(), "/".into()]), Ok("/".into()));
+        assert_eq!(find(&["/dev/null/such/a".into(), "/".into()]), Ok("/".into()));
     }
 }

@@ -1,5 +1,7 @@
 //! Which processes there are, and which groups they form.
 
+use std::collections::HashMap;
+
 use super::document::{Document, Section, Weight};
 use super::keys::nearest;
 use super::process::{self, Place};
@@ -87,20 +89,21 @@ pub(super) fn read(reader: &mut Reader<'_>, document: &Document, config: &mut Co
 }
 
 /// Of processes with one name the last, as there.
-fn unique(reader: &mut Reader<'_>, section: &Section, mut programs: Vec<Program>) -> Vec<Program> {
-    programs.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-    let mut kept: Vec<Program> = Vec::new();
-    for program in programs {
-        if let Some(at) = kept.iter().position(|other| other.name == program.name) {
+fn unique(reader: &mut Reader<'_>, section: &Section, programs: Vec<Program>) -> Vec<Program> {
+    let mut last: HashMap<String, usize> = HashMap::new();
+    for (n, program) in programs.iter().enumerate() {
+        if last.insert(program.name.clone(), n).is_some() {
             let text = format!(
                 "the group `{}` has two processes `{}`, of which the last counts",
                 program.group, program.name
             );
             reader.find(Weight::Swallowed, section, text);
-            kept.remove(at);
         }
-        kept.push(program);
     }
+    let counts = |(n, program): &(usize, Program)| last.get(&program.name) == Some(n);
+    let mut kept: Vec<Program> =
+        programs.into_iter().enumerate().filter(counts).map(|(_, program)| program).collect();
+    kept.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
     kept
 }
 

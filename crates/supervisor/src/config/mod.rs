@@ -217,9 +217,9 @@ pub struct Config {
     pub supervisord: Supervisord,
     /// Where it is controlled.
     pub http_servers: Vec<HttpServer>,
-    /// The groups, in the order of the file.
+    /// The groups, by priority and then by name, as there.
     pub groups: Vec<Group>,
-    /// The processes of all groups, in the order of the file.
+    /// The processes of all groups, group by group, in each by priority and then by name.
     pub programs: Vec<Program>,
     /// The listening sockets.
     pub sockets: Vec<Socket>,

@@ -399,3 +399,13 @@ priority=%(ENV_N)s
         &["s.conf:3: \"%(ENV_DIR)s/x\" names the environment variable DIR, which is not set"],
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(text in "(\\[(supervisord|program:a|DEFAULT|x)\\]?\n|[ \t]?(command|environment|exitcodes|ready|k)[=: ]{1,2}[ -~é%()sd0-9;#'\"\\\\{}]{0,24}\r?\n|.{0,12}\n){0,12}") {
+        for file in ["s.conf", "s.toml"] {
+            let _ = source(file).parse(&text);
+        }
+        let _ = arguments::parse(text.split_whitespace().map(std::ffi::OsString::from), &[]);
+    }
+}
