@@ -183,6 +183,7 @@ fn ansible(which: Which) {
         .env("ANSIBLE_COLLECTIONS_PATH", &ansible)
         .env("ANSIBLE_STDOUT_CALLBACK", "minimal")
         .env("ANSIBLE_LOCALHOST_WARNING", "false")
+        .env("ANSIBLE_PIPELINING", "true")
         .env("HOME", daemon.folder())
         .output()
         .expect("Ansible runs");
