@@ -98,7 +98,8 @@ impl Seat {
         match self.phase.get() {
             Phase::Follow => 2,
             Phase::Answer => 3,
-            _ if self.known.get() => 1,
+            Phase::Idle if self.known.get() => 1,
+            // Whoever it is: a request that does not arrive holds a place for nothing.
             _ => 0,
         }
     }

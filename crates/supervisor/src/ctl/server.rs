@@ -33,8 +33,9 @@ use super::{follow, help, multicall};
 /// What a listener grants its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at one time. When all places are taken, the one that has been idle longest gives way; if none
-    /// is idle, the oldest follower of a log; if there is none either, the call that has been waiting longest.
+    /// Connections at one time. When all places are taken, the one whose request has been on its way longest gives
+    /// way; if there is none, the one that has been idle longest; then the oldest follower of a log; then the call
+    /// that has been waiting longest.
     pub connections_max: usize,
     /// Connections at one time that have not yet sent a request, or one with the right password.
     pub unknown_connections_max: usize,
