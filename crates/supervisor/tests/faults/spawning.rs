@@ -6,12 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use stack_tests::within;
 
 use crate::daemon::{Daemon, Place, Plan, places, seconds, shell, sleeper};
+use crate::fuse::Fuse;
 use crate::strace::Injection;
 
 places!(
     a_command_that_cannot_run_is_told_as_such_and_given_up,
     a_fork_that_fails_is_tried_again_until_it_works,
     a_daemon_without_descriptors_says_so_and_answers,
+    a_folder_that_never_answers_holds_up_nobody_for_long,
     a_user_that_the_daemon_may_not_become_is_told,
     a_program_that_the_system_kills_is_started_again,
 );
@@ -103,6 +105,23 @@ fn a_daemon_without_descriptors_says_so_and_answers(place: Place) {
     // One that stops makes room for another.
     assert_eq!(daemon.said(&["stop", "p0"]), "p0: stopped\n");
     within(seconds(10), "another one runs", || (daemon.count("RUNNING") == running).then_some(()));
+    daemon.stop(seconds(5));
+}
+
+fn a_folder_that_never_answers_holds_up_nobody_for_long(place: Place) {
+    let config =
+        sleeper("stuck", "directory = \"%(here)s/stuck/folder\"\nautostart = false\nstopwaitsecs = 1")
+            + &sleeper("other", "autorestart = true");
+    let mut daemon = Plan::new(place, &config).daemon("shutdown_timeout = \"2s\"").start();
+    // Dropped before the daemon, which could not be waited for otherwise.
+    let mut fuse = Fuse::mount(&daemon, "stuck");
+    assert!(daemon.call("supervisor.startProcess", &["stuck".into(), false.into()]).is_ok());
+    fuse.take_one();
+    daemon.answers_within(seconds(3));
+    let before = daemon.inner_pid("other");
+    assert_eq!(daemon.said(&["restart", "other"]), "other: stopped\nother: started\n");
+    assert_ne!(daemon.inner_pid("other"), before);
+    drop(fuse);
     daemon.stop(seconds(5));
 }
 
