@@ -273,6 +273,20 @@ impl Daemon {
         within(seconds(20), &format!("{text:?} in the log"), || self.log().find(text))
     }
 
+    /// Waits for a sentence in its log that begins and ends so, and gives back the names between.
+    #[track_caller]
+    pub(crate) fn logged_names(&self, begin: &str, end: &str) -> Vec<String> {
+        let what = format!("{begin:?} … {end:?} in the log");
+        let mut names: Vec<String> = within(seconds(20), &what, || {
+            let log = self.log();
+            let found =
+                log.lines().find_map(|line| line.split_once(begin)?.1.strip_suffix(end).map(str::to_owned));
+            found.map(|names| names.split(", ").map(str::to_owned).collect())
+        });
+        names.sort();
+        names
+    }
+
     /// Waits until a sentence stands in its log so many times.
     #[track_caller]
     pub(crate) fn logged_times(&self, text: &str, times: usize) {
@@ -389,8 +403,7 @@ impl Daemon {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let line = status.lines().find(|line| line.starts_with("NSpid:"))?;
             let inner = line.split_whitespace().last()?.parse().ok()?;
-            let same = fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == namespace
-                || status.contains("State:\tZ");
+            let same = fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == namespace;
             same.then_some((inner, pid))
         });
         pids.collect()

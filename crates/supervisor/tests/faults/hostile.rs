@@ -260,7 +260,7 @@ fn an_entity_that_expands_without_end_is_refused(place: Place) {
 
 fn nothing_but_the_named_methods_can_be_called(place: Place) {
     // CVE-2017-11610: names with more parts led to every object of the daemon, and from there to a shell.
-    let (daemon, listeners) = start(place, "", &sleeper("a", ""));
+    let (daemon, _) = start(place, "", &sleeper("a", ""));
     for name in [
         "supervisor.supervisord.options.warnings.linecache.os.system",
         "supervisor.__class__",
