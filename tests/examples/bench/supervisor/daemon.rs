@@ -1,7 +1,6 @@
 //! One running daemon, and what its programs say; nothing of it outlives it.
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,7 +34,6 @@ impl<'a> Daemon<'a> {
         let mut command = tool.prepare(&plan)?;
         let output = fs::File::create(plan.folder().join("output"))?;
         command.current_dir(&folder).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        command.process_group(0);
         let began_ns = now_ns();
         let child = command.spawn().with_context(|| format!("cannot start {}", tool.name()))?;
         Ok(Self { tool, plan, pid: child.id() as i32, folder, began_ns })
