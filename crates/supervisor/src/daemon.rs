@@ -25,6 +25,8 @@ use crate::supervisor::{Ending, Parts, Supervisor};
 
 /// Calls that wait for the loop; more wait in their connections.
 const CALLS_MAX: usize = 64;
+/// Threads that look up names of hosts for checks.
+const BLOCKING_THREADS_MAX: usize = 4;
 /// Connections that wait to be accepted.
 const CONTROL_BACKLOG: i32 = 512;
 
@@ -72,7 +74,10 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let pidfile = daemon.pidfile.clone();
     let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let mask = daemon.umask;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()?;
     let local = tokio::task::LocalSet::new();
     let ending = local.block_on(&runtime, async {
         let signals = Signals::install().context("cannot install the signal handlers")?;

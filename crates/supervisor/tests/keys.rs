@@ -304,3 +304,44 @@ fn control_over_tcp_wants_the_password() {
     assert!(answer.to_lowercase().contains("www-authenticate: basic realm=\"default\""), "{answer}");
     daemon.stop(seconds(5));
 }
+
+/// A leader that ends at once, and a child of its group that takes its time, or for ever.
+fn family(child: &str, keys: &str) -> String {
+    let code = format!(
+        "import os, signal, time\nif os.fork() == 0:\n    {child}\n    open('up', 'w').write('up')\n    while True:\n        time.sleep(1)\nwhile True:\n    time.sleep(1)"
+    );
+    python("a", &code, &format!("directory = \"%(here)s\"\n{keys}"))
+}
+
+const SLOW: &str =
+    "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), open('bye', 'w').write('bye'), os._exit(0)))";
+
+#[test]
+fn the_rest_of_a_group_may_end_its_work() {
+    let mut daemon = Daemon::start(Place::Plain, &family(SLOW, "stopwaitsecs = 10"));
+    daemon.wrote("up", "up");
+    assert_eq!(daemon.said(&["stop", "a"]), "a: stopped\n");
+    daemon.wrote("bye", "bye");
+    assert!(daemon.stop(seconds(5)) < seconds(3));
+    let mut daemon = Daemon::start(Place::Plain, &family(SLOW, "stopwaitsecs = 10"));
+    daemon.wrote("up", "up");
+    let bye = daemon.path("bye");
+    daemon.stop(seconds(5));
+    assert_eq!(fs::read_to_string(bye).unwrap(), "bye");
+}
+
+#[test]
+fn the_rest_of_a_group_that_does_not_end_is_killed_in_time() {
+    let deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); open('pid', 'w').write(str(os.getpid()))";
+    let mut daemon = Daemon::start(Place::Plain, &family(deaf, "stopwaitsecs = 1"));
+    daemon.wrote("up", "up");
+    let child: i32 = daemon.read("pid").parse().unwrap();
+    assert_eq!(daemon.said(&["stop", "a"]), "a: stopped\n");
+    daemon.logged("WARN killing what is left of the process group of 'a'");
+    within(seconds(5), "it is gone", || is_gone(child).then_some(()));
+    assert_eq!(daemon.said(&["start", "a"]), "a: started\n");
+    within(seconds(5), "its child is there", || (daemon.read("pid").parse() != Ok(child)).then_some(()));
+    let began = std::time::Instant::now();
+    daemon.stop(seconds(5));
+    assert!(began.elapsed() > std::time::Duration::from_millis(900), "it waited for the rest");
+}

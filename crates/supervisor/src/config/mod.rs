@@ -30,6 +30,7 @@ pub use document::Mistake;
 pub use program::{
     Alive, AutoRestart, Backoff, Check, Kind, Logfile, OnFatal, Output, Program, Ready, Rlimit, StartLimit,
 };
+pub use words::unreadable_command;
 
 /// The daemon itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

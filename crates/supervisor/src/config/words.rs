@@ -30,6 +30,20 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
+/// Why a command cannot be run, in supervisord's words (supervisor 4.3 `process.py:get_execv_args`).
+#[must_use]
+pub fn unreadable_command(text: &str) -> String {
+    match split(text) {
+        Err(why) => {
+            let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+            let escaped = text.replace('\\', "\\\\");
+            let escaped = if quote == '\'' { escaped.replace('\'', "\\'") } else { escaped };
+            format!("can't parse command {quote}{escaped}{quote}: {why}")
+        }
+        Ok(_) => "command is empty".to_owned(),
+    }
+}
+
 /// The variables of `A="1",B=two`: tokens as Python's `shlex.shlex` finds them with `/.+-():` in words
 /// (supervisor 4.3 `datatypes.py:dict_of_key_value_pairs`). A name that comes twice has its last value.
 pub(super) fn variables(text: &str) -> Option<Vec<(String, String)>> {

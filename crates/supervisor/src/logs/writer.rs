@@ -118,19 +118,25 @@ impl Writer {
         }
     }
 
+    /// Opens the file, so that it is there before anything is written. If it cannot be, the first write says so.
+    pub fn open_now(&mut self, now: Instant) {
+        let _ = self.check_file(now);
+    }
+
     /// Opens the file anew at the next write.
     pub fn reopen(&mut self) {
         self.file = None;
     }
 
-    /// Begins the file anew; the rotated ones stay, as in supervisord.
+    /// Begins the file anew, if there is one; the rotated ones stay, as in supervisord.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.file = None;
+        let was_open = self.file.take().is_some();
         match fs::remove_file(&self.config.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            // What never was is not made.
+            Err(_) if !was_open => Ok(()),
+            _ => self.open(),
         }
-        self.open()
     }
 
     fn append(&mut self, bytes: &[u8], now: Instant) -> Result<(), (io::Error, usize)> {

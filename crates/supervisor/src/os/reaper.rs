@@ -48,3 +48,10 @@ pub fn signal(pid: u32, signal: Signal, group: bool) -> Result<(), Errno> {
         done => done,
     }
 }
+
+/// Whether there is a process in this group, collected or not.
+#[must_use]
+pub fn has_members(group: u32) -> bool {
+    i32::try_from(group)
+        .is_ok_and(|group| group > 1 && killpg(Pid::from_raw(group), None) != Err(Errno::ESRCH))
+}

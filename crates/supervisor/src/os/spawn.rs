@@ -61,6 +61,9 @@ pub struct Plan<'a> {
 /// Why there is no process.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
+    /// There is no command, or it cannot be read; says which.
+    #[error("{0}")]
+    NoCommand(String),
     /// The command is nowhere.
     #[error("can't find command '{0}'")]
     NotFound(String),

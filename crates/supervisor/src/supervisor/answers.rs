@@ -67,6 +67,11 @@ impl Supervisor {
             return self.group(&group).and_then(|ids| self.signal_many(ids, signal));
         }
         let id = self.one(name)?;
+        if signal == "0" {
+            // Asks whether it is there.
+            let there = self.entries[&id].life.state().is_signallable();
+            return if there { Ok(true.into()) } else { Err(Fault::new(FaultCode::NotRunning, name)) };
+        }
         let signal = parse_signal(signal)?;
         self.send_signal(id, signal, name).map(|()| true.into())
     }
@@ -109,8 +114,8 @@ impl Supervisor {
     pub(super) fn clear_log(&self) -> Answer {
         match &self.config.supervisord.logfile {
             Some(path) if path.exists() => {
-                self.log.clear().map_err(|_| Fault::bare(FaultCode::Failed))?;
                 log::info!("reopening log file");
+                self.log.clear().map_err(|_| Fault::bare(FaultCode::Failed))?;
                 Ok(true.into())
             }
             _ => Err(Fault::bare(FaultCode::NoFile)),

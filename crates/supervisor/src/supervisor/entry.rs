@@ -95,9 +95,6 @@ impl Entry {
             if state == ProcessState::Starting {
                 self.started = Some((Instant::now(), now));
             }
-            if state.is_stopped() || state == ProcessState::Backoff {
-                self.stopped_at = now;
-            }
         }
         self.end_checks();
         if self.life.pid().is_none() {

@@ -11,6 +11,7 @@ mod input;
 mod output;
 mod queue;
 mod reload;
+mod remains;
 mod sockets;
 mod spawning;
 mod stop;
@@ -42,6 +43,7 @@ use entry::{Entry, Id};
 use inbox::Inbox;
 use output::{Output, Shared};
 use queue::Graph;
+use remains::Remains;
 use sockets::Sockets;
 use stop::Shutdown;
 use waiters::Waiter;
@@ -109,6 +111,8 @@ pub struct Supervisor {
     notify_folder: Option<Folder>,
     sockets: Sockets,
     waiters: Vec<Waiter>,
+    /// What stopped programs have left.
+    remains: Vec<Remains>,
     shutdown: Option<Shutdown>,
     fatal: bool,
     notes: mpsc::Sender<Note>,
@@ -145,6 +149,7 @@ impl Supervisor {
             childlogdir: daemon.childlogdir.clone(),
             identifier: daemon.identifier.clone(),
             strip_ansi: daemon.strip_ansi,
+            auto: RefCell::default(),
             syslog: OnceCell::new(),
         };
         let mut supervisor = Self {
@@ -167,6 +172,7 @@ impl Supervisor {
             notify_folder: None,
             sockets: Sockets::default(),
             waiters: Vec::new(),
+            remains: Vec::new(),
             shutdown: None,
             fatal: false,
             notes,
@@ -195,7 +201,10 @@ impl Supervisor {
     fn on_signals(&mut self, raised: &[Signal]) {
         for signal in raised {
             match signal {
-                Signal::SIGCHLD => self.reap(),
+                Signal::SIGCHLD => {
+                    log::debug!("received SIGCHLD indicating a child quit");
+                    self.reap();
+                }
                 Signal::SIGHUP if self.shutdown.is_some() => {
                     log::warn!("ignored SIGHUP indicating restart request (shutdown in progress)");
                 }
@@ -205,6 +214,7 @@ impl Supervisor {
                 }
                 Signal::SIGUSR2 => {
                     log::info!("received SIGUSR2 indicating log reopen request");
+                    log::info!("supervisord logreopen");
                     self.log.reopen();
                     self.reopen_program_logs();
                 }
@@ -233,21 +243,23 @@ impl Supervisor {
         for _ in 0..DEATHS_MAX {
             let Some(pid) = reaper::next_exited() else {
                 self.unreaped = false;
-                return;
+                return self.look_at_remains(Instant::now());
             };
             let number = pid.as_raw().unsigned_abs();
             let id = self.by_pid.remove(&number);
-            if let Some(entry) = id.and_then(|id| self.entries.get(&id)) {
-                // The leader is still there, so its group is still its own.
-                if entry.config.killasgroup && entry.life.state() == ProcessState::Stopping {
-                    let _ = reaper::signal(number, Signal::SIGKILL, true);
-                }
+            let grace = id.and_then(|id| self.grace(id));
+            if let (Some(guardian), Some(_)) = (&self.guardian, id) {
+                // Before its number can be another's.
+                guardian.group_ended(number);
             }
             let exit = reaper::collect(pid);
             if let Some(id) = id {
                 self.hear_out(id);
-                if let Some(guardian) = &self.guardian {
-                    guardian.group_ended(number);
+                if let Some(until) = grace {
+                    self.note_remains(id, number, until);
+                }
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.stopped_at = jiff::Timestamp::now().as_second();
                 }
                 self.feed(id, Input::Exited(exit));
             } else if let Some(answer) = self.check_pids.borrow_mut().remove(&number) {
@@ -272,7 +284,14 @@ impl Supervisor {
         let lives = self.entries.values().filter_map(|entry| entry.life.deadline());
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let waiters = self.waiters.iter().filter_map(Waiter::deadline);
-        lives.chain(self.sockets.deadline()).chain(shutdown).chain(waiters).chain(self.ticks.deadline()).min()
+        let remains = self.remains.iter().map(Remains::deadline);
+        lives
+            .chain(remains)
+            .chain(self.sockets.deadline())
+            .chain(shutdown)
+            .chain(waiters)
+            .chain(self.ticks.deadline())
+            .min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -289,6 +308,7 @@ impl Supervisor {
             self.feed(id, Input::Timeout);
         }
         self.sockets.close_due(now);
+        self.look_at_remains(now);
         self.report_waiters(now);
         self.tick(now);
         self.shutdown_time(now);
@@ -359,6 +379,8 @@ impl Supervisor {
         let config = &entry.config;
         let group = if given == Some(Signal::SIGKILL) { config.killasgroup } else { config.stopasgroup };
         let signal = given.unwrap_or(config.stopsignal);
+        let whom = if group { "process group " } else { "" };
+        log::debug!("killing {} (pid {pid}) {whom}with signal {signal}", config.name);
         let sent = reaper::signal(pid, signal, group);
         // A process that stopped itself takes no signal but KILL until it goes on.
         if given.is_none() {

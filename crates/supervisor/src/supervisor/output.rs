@@ -1,6 +1,7 @@
 //! One output of a program on its way from the pipe into its log, and to the daemon's stdout if it is teed.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -38,11 +39,33 @@ pub(super) struct Shared {
     pub(super) childlogdir: PathBuf,
     pub(super) identifier: String,
     pub(super) strip_ansi: bool,
+    /// The names of the files that the daemon has named; an output keeps its own.
+    pub(super) auto: RefCell<HashMap<(String, String, Stream), PathBuf>>,
     /// The system's log, once a program writes to it.
     pub(super) syslog: OnceCell<(SyslogQueue, SyslogDone)>,
 }
 
 impl Shared {
+    /// The file that the daemon has named for this output, or names now.
+    fn auto(&self, program: &config::Program, stream: Stream) -> Option<PathBuf> {
+        let output = (program.group.clone(), program.name.clone(), stream);
+        if let Some(path) = self.auto.borrow().get(&output) {
+            return Some(path.clone());
+        }
+        let made = auto::create(&self.childlogdir, &program.name, stream.name(), &self.identifier);
+        match made {
+            Ok(path) => {
+                self.auto.borrow_mut().insert(output, path.clone());
+                Some(path)
+            }
+            Err(error) => {
+                let folder = self.childlogdir.display();
+                log::error!("cannot make a log file for {} in {folder}: {error}", program.name);
+                None
+            }
+        }
+    }
+
     fn syslog(&self) -> Option<&SyslogQueue> {
         if self.syslog.get().is_none() {
             match SyslogQueue::start(PathBuf::from(SYSTEM)) {
@@ -88,17 +111,7 @@ impl Output {
             Logfile::File(path) => Some(path.clone()),
             // What is redirected has no log of its own.
             Logfile::Auto if stream == Stream::Stderr && program.redirect_stderr => None,
-            Logfile::Auto => {
-                auto::create(&shared.childlogdir, &program.name, stream.name(), &shared.identifier)
-                    .inspect_err(|error| {
-                        log::error!(
-                            "cannot make a log file for {} in {}: {error}",
-                            program.name,
-                            shared.childlogdir.display()
-                        );
-                    })
-                    .ok()
-            }
+            Logfile::Auto => shared.auto(program, stream),
         };
         let writer = path.map(|path| {
             let config = LogConfig {
@@ -140,6 +153,7 @@ impl Output {
     pub(super) fn reopen(&self) {
         if let Some(writer) = self.writer.borrow_mut().as_mut() {
             writer.reopen();
+            writer.open_now(Instant::now());
         }
     }
 
@@ -153,6 +167,9 @@ impl Output {
             Ok(pipe) => pipe,
             Err(error) => return log::error!("cannot watch the output of a program: {error}"),
         };
+        if let Some(writer) = self.writer.borrow_mut().as_mut() {
+            writer.open_now(Instant::now());
+        }
         let channel = RefCell::new(Channel::new(self.capture_maxbytes, self.strip_ansi));
         let source = Rc::new(Source { pipe, id, start, pid, channel });
         self.pipes.borrow_mut().push(Rc::clone(&source));

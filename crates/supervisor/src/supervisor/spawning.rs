@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 
 use super::Supervisor;
 use super::entry::Id;
 use super::input::Stdin;
-use crate::config::{Check, Program};
+use crate::config::{Check, Program, unreadable_command};
 use crate::os::guardian::MARK;
 use crate::os::notify::NotifySocket;
 use crate::os::pipes;
@@ -27,7 +28,7 @@ impl Supervisor {
         let ids = entry
             .ids()
             .map_err(|why| SpawnError::User { user: config.user.clone().unwrap_or_default(), why })?;
-        let path = spawn::find(&config.command[0], self.path().as_deref())?;
+        let path = self.find_command(&config)?;
         let stdin_socket: Vec<String> = config.fcgi_socket.iter().cloned().collect();
         let wanted = [config.sockets.as_slice(), &stdin_socket].concat();
         let defined = self.groups.get(&config.group).map_or(&[][..], |group| &group.sockets);
@@ -96,7 +97,7 @@ impl Supervisor {
     pub(super) fn spawn_check(&self, id: Id, command: &[String]) -> Result<u32, SpawnError> {
         let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
         let config = &entry.config;
-        let path = spawn::find(&command[0], self.path().as_deref())?;
+        let path = spawn::find(&command[0], self.path(config).as_deref())?;
         let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
         let null =
             null.map_err(|source| SpawnError::Io { step: "open /dev/null".to_owned(), source })?.into();
@@ -121,15 +122,28 @@ impl Supervisor {
         spawn::spawn(&config.name, &plan)
     }
 
-    pub(super) fn path(&self) -> Option<OsString> {
-        self.source.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
+    /// The file of a program's command.
+    pub(super) fn find_command(&self, config: &Program) -> Result<PathBuf, SpawnError> {
+        match config.command.first().filter(|word| !word.is_empty()) {
+            Some(word) => spawn::find(word, self.path(config).as_deref()),
+            None => Err(SpawnError::NoCommand(unreadable_command(&config.command_text))),
+        }
+    }
+
+    /// Where a program's command is looked for: the program's own PATH counts before the daemon's.
+    fn path(&self, config: &Program) -> Option<OsString> {
+        let shared = self.groups.get(&config.group).map_or(&[][..], |group| &group.environment);
+        let all = config.environment.iter().chain(shared).chain(&self.source.environment);
+        all.into_iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
     }
 
     /// The daemon's environment, then its own additions, then what the configuration says.
     fn child_environment(&self, config: &Program) -> Vec<(String, String)> {
         let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
         // Sockets that the daemon itself was given are not its programs'.
-        for variable in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
+        for variable in
+            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
+        {
             env.remove(variable);
         }
         let mut add = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));

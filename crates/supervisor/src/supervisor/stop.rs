@@ -70,6 +70,8 @@ impl Supervisor {
         for id in &ids {
             self.want_stopped(*id);
         }
+        // So that the log names only those who do not stop at once.
+        self.stop_what_may_stop();
         let names = self.alive();
         if !names.is_empty() {
             log::info!("waiting for {} to die", names.join(", "));
@@ -145,6 +147,7 @@ impl Supervisor {
                     let _ = reaper::signal(pid, Signal::SIGKILL, true);
                 }
             }
+            self.kill_remains();
         }
     }
 
@@ -165,6 +168,7 @@ impl Supervisor {
             .entries
             .values()
             .filter(|entry| !entry.life.state().is_stopped() || entry.life.pid().is_some());
-        alive.map(|entry| entry.config.name.clone()).collect()
+        let remains = self.remains.iter().map(|remains| remains.name().to_owned());
+        alive.map(|entry| entry.config.name.clone()).chain(remains).collect()
     }
 }

@@ -10,7 +10,7 @@ use crate::ctl::fault::{Fault, FaultCode};
 use crate::ctl::method::CallStatus;
 use crate::ctl::server::Answer;
 use crate::ctl::xmlrpc::Value;
-use crate::os::spawn::{self, SpawnError};
+use crate::os::spawn::SpawnError;
 use crate::program::name::Namespec;
 use crate::program::{Input, ProcessState};
 
@@ -115,7 +115,7 @@ impl Supervisor {
         let state = entry.life.state();
         match goal {
             Goal::Started => {
-                match spawn::find(&entry.config.command[0], self.path().as_deref()) {
+                match self.find_command(&entry.config) {
                     Err(error @ SpawnError::NotFound(_)) => {
                         return Err(Fault::new(FaultCode::NoFile, &error.to_string()));
                     }
@@ -128,6 +128,9 @@ impl Supervisor {
                 if state == ProcessState::Unknown {
                     let why = format!("{name} is in an unknown process state");
                     return Err(Fault::new(FaultCode::Failed, &why));
+                }
+                if state == ProcessState::Stopping {
+                    log::warn!("process '{}' already running", entry.config.name);
                 }
                 if !at_once {
                     self.want_started(id);
