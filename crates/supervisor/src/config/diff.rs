@@ -1,5 +1,7 @@
 //! What a reload changes.
 
+use std::collections::HashMap;
+
 use super::{Config, Group, Program, Socket};
 
 /// A group with everything that belongs to it: what is compared at a reload.
@@ -41,7 +43,15 @@ impl Config {
     /// The groups, in the order of the file.
     #[must_use]
     pub fn definitions(&self) -> Vec<Definition> {
-        self.groups.iter().map(|group| self.of(group)).collect()
+        let mut programs: HashMap<&str, Vec<&Program>> = HashMap::new();
+        for program in &self.programs {
+            programs.entry(&program.group).or_default().push(program);
+        }
+        let of = |group: &Group| {
+            let programs = programs.get(group.name.as_str()).into_iter().flatten().copied();
+            self.made_of(group, programs.cloned().collect())
+        };
+        self.groups.iter().map(of).collect()
     }
 
     /// The group of this name.
@@ -53,6 +63,10 @@ impl Config {
     fn of(&self, group: &Group) -> Definition {
         let programs: Vec<Program> =
             self.programs.iter().filter(|program| program.group == group.name).cloned().collect();
+        self.made_of(group, programs)
+    }
+
+    fn made_of(&self, group: &Group, programs: Vec<Program>) -> Definition {
         let used = |socket: &&Socket| programs.iter().any(|program| program.uses(&socket.name));
         let sockets = self.sockets.iter().filter(used).cloned().collect();
         let environment = self.supervisord.environment.clone();

@@ -11,13 +11,18 @@ use crate::events::{Event, Stream};
 impl Supervisor {
     /// Adds a group; its programs start by themselves if they are to.
     pub(super) fn add_group(&mut self, definition: Definition) {
+        self.insert_group(definition);
+        self.arrange();
+    }
+
+    /// Adds a group; [`Supervisor::arrange`] must follow.
+    pub(super) fn insert_group(&mut self, definition: Definition) {
         let name = definition.group.name.clone();
         self.add_pool(&definition.group);
         for program in &definition.programs {
             self.add(program.clone());
         }
         self.groups.insert(name.clone(), definition);
-        self.arrange();
         self.emit(&Event::GroupAdded { group: name });
     }
 

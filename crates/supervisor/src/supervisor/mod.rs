@@ -179,8 +179,9 @@ impl Supervisor {
             config,
         };
         for definition in supervisor.config.definitions() {
-            supervisor.add_group(definition);
+            supervisor.insert_group(definition);
         }
+        supervisor.arrange();
         supervisor.emit(&Event::SupervisorRunning);
         supervisor.settle();
         while !supervisor.is_done() {
