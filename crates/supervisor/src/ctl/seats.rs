@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::server::Limits;
 
-/// Nobody loses a request or an answer up to this size, and the next call of a connection does not wait until it
-/// has been read.
+/// Nobody loses a request or an answer up to this size.
 const SMALL_BYTES: usize = 64 << 10;
 
 /// What a connection is doing.
@@ -41,7 +40,6 @@ pub(super) struct Seat {
     known: Cell<bool>,
     /// Bytes that are kept for it: of its request, or of answers that it has not read yet.
     held: Cell<usize>,
-    released: Notify,
     leave: Notify,
     /// Who reads from it, and waits differently in another phase.
     reader: RefCell<Option<Waker>>,
@@ -76,16 +74,6 @@ impl Seat {
     /// Bytes are no longer kept for it.
     pub(super) fn release(&self, bytes: usize) {
         self.held.set(self.held.get().saturating_sub(bytes));
-        if self.held.get() <= SMALL_BYTES {
-            self.released.notify_one();
-        }
-    }
-
-    /// Until it has read most of what it has been answered.
-    pub(super) async fn has_read(&self) {
-        while self.held.get() > SMALL_BYTES {
-            self.released.notified().await;
-        }
     }
 
     /// Until it has to give way.
@@ -150,7 +138,6 @@ impl Seats {
             since: Cell::new(Instant::now()),
             known: Cell::new(false),
             held: Cell::new(0),
-            released: Notify::new(),
             leave: Notify::new(),
             reader: RefCell::default(),
         });

@@ -196,7 +196,6 @@ struct Context {
 
 impl Context {
     async fn answer(&self, seat: &Rc<Seat>, request: Request<Incoming>) -> Response<Reply> {
-        seat.has_read().await;
         seat.enter(Phase::Body);
         let bodiless = request.method() == Method::HEAD;
         let response = self.route(seat, request).await;

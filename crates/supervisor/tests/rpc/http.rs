@@ -1,7 +1,6 @@
 //! Requests as HTTP has them.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::thread;
 
 use crate::daemon::{Daemon, SLEEPER};
@@ -121,15 +120,4 @@ fn a_thousand_calls_in_one_go_are_all_answered() {
         assert!(answer.contains(&expected), "{number}: {answer}");
     }
     writing.join().unwrap();
-}
-
-#[test]
-fn who_closes_its_half_is_answered_and_who_is_gone_is_not_waited_for() {
-    let daemon = Daemon::start(SLEEPER);
-    let mut stream = daemon.connect();
-    stream.write_all(&request("supervisor.getState", &[])).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let answer = read_answer(&mut stream);
-    assert!(answer.contains("RUNNING"), "{answer}");
-    assert!(ended(&mut stream));
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -26,6 +26,17 @@ fn a_call_ends_when_its_client_leaves() {
     client.write_all(&request("supervisor.startProcess", &["b".into()])).unwrap();
     drop(client);
     assert_eq!(server.left.recv_timeout(seconds(5)), Ok("b".to_owned()));
+}
+
+#[test]
+fn who_closes_its_half_is_answered_all_the_same() {
+    let server = Server::start(Limits::default(), None);
+    let mut client = server.connect();
+    client.write_all(&request("supervisor.getState", &[])).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let answer = read_answer(&mut client);
+    assert!(answer.contains("<string>late</string>"), "{answer}");
+    assert!(ended(&mut client));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use supervisor::ctl::xmlrpc::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::wire::{ask, connect, request};
+use crate::wire::{ask, connect, millis, request};
 
 /// The server alone, with limits that a test can wait for, before a loop that answers `getPID` and nothing else.
 pub(crate) struct Server {
@@ -45,6 +45,11 @@ impl Server {
                     while let Some((call, mut answer)) = pending.recv().await {
                         match call {
                             Call::GetPid => drop(answer.send(Ok(Value::Int(7)))),
+                            // Whoever cannot wait does not see it.
+                            Call::GetState => drop(tokio::task::spawn_local(async move {
+                                tokio::time::sleep(millis(300)).await;
+                                let _ = answer.send(Ok("late".into()));
+                            })),
                             Call::ReadLog { .. } => drop(answer.send(Ok("x".repeat(4 << 20).into()))),
                             Call::LogPath { name: None, .. } => {
                                 drop(answer.send(Ok(log.display().to_string().into())));
