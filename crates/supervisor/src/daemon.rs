@@ -7,13 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, HttpAddress, HttpServer, Source};
-use crate::ctl::server::{self, Credentials, Limits, Pending};
+use crate::ctl::server::{self, Credentials, Limits, Pending, Places};
 use crate::logs::{Compressor, Console, DaemonLog, LogConfig, SYSTEM, StdoutQueue, SyslogQueue, Writer};
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
@@ -25,6 +26,8 @@ use crate::supervisor::{Ending, Parts, Supervisor};
 
 /// Calls that wait for the loop; more wait in their connections.
 const CALLS_MAX: usize = 64;
+/// How long the end waits for clients to get their last answers.
+const ANSWERS_WAIT: Duration = Duration::from_millis(500);
 /// Threads that look up names of hosts for checks.
 const BLOCKING_THREADS_MAX: usize = 4;
 /// Connections that wait to be accepted.
@@ -82,8 +85,9 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let ending = local.block_on(&runtime, async {
         let signals = Signals::install().context("cannot install the signal handlers")?;
         let (sender, calls) = mpsc::channel(CALLS_MAX);
+        let mut places = Vec::new();
         for (listener, http) in controls.into_iter().zip(&config.http_servers) {
-            serve(listener, http, sender.clone())?;
+            places.push(serve(listener, http, sender.clone())?);
             announce(http, is_ini);
         }
         if detached.is_some() {
@@ -101,6 +105,7 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         }
         let parts = Parts { config, source, guardian, compressor, stdout: stdout.clone(), log, calls };
         let ending = Supervisor::run(parts, signals).await;
+        let _ = tokio::time::timeout(ANSWERS_WAIT, last_answers(&places)).await;
         drop(sender);
         anyhow::Ok(ending)
     })?;
@@ -133,24 +138,32 @@ fn announce(http: &HttpServer, is_ini: bool) {
     }
 }
 
-fn serve(listener: OwnedFd, http: &HttpServer, calls: mpsc::Sender<Pending>) -> io::Result<()> {
+fn serve(listener: OwnedFd, http: &HttpServer, calls: mpsc::Sender<Pending>) -> io::Result<Places> {
     let credentials = http.username.clone().zip(http.password.clone());
     let credentials = credentials.map(|(username, password)| Credentials { username, password });
+    let places = Places::new(Limits::default());
     match http.address {
         HttpAddress::Unix { .. } => {
             let listener = UnixListener::from(listener);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::UnixListener::from_std(listener)?;
-            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), calls));
+            tokio::task::spawn_local(server::serve(listener, credentials, places.clone(), calls));
         }
         HttpAddress::Tcp { .. } => {
             let listener = TcpListener::from(listener);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::task::spawn_local(server::serve(listener, credentials, Limits::default(), calls));
+            tokio::task::spawn_local(server::serve(listener, credentials, places.clone(), calls));
         }
     }
-    Ok(())
+    Ok(places)
+}
+
+/// Waits until everybody has the whole answer to what he asked, `shutdown` itself included.
+async fn last_answers(places: &[Places]) {
+    while places.iter().any(Places::are_waiting) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 fn socket_file(server: &HttpServer) -> Option<&PathBuf> {

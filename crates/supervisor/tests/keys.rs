@@ -157,7 +157,7 @@ fn an_fcgi_program_accepts_on_its_standard_input() {
          socket_mode = \"0600\"\nstartsecs = 0\nnumprocs = 2\nprocess_name = \"%(program_name)s_%(process_num)d\"\n"
     );
     let mut daemon = Daemon::start(Place::Plain, &config);
-    within(seconds(10), "the socket is there", || daemon.path("web.sock").exists().then_some(()));
+    within(seconds(10), "the socket is there", || UnixStream::connect(daemon.path("web.sock")).ok());
     for _ in 0..4 {
         let mut text = String::new();
         UnixStream::connect(daemon.path("web.sock")).unwrap().read_to_string(&mut text).unwrap();

@@ -8,37 +8,7 @@ use super::process::{self, Place};
 use super::program::{Kind, Program};
 use super::reader::{Reader, process_name};
 use super::{Config, Group, Listener, listeners};
-
-/// The names of supervisord's events (supervisor 4.3 `events.py:EventTypes`).
-const EVENTS: [&str; 27] = [
-    "EVENT",
-    "PROCESS_STATE",
-    "PROCESS_STATE_STOPPED",
-    "PROCESS_STATE_EXITED",
-    "PROCESS_STATE_STARTING",
-    "PROCESS_STATE_STOPPING",
-    "PROCESS_STATE_BACKOFF",
-    "PROCESS_STATE_FATAL",
-    "PROCESS_STATE_RUNNING",
-    "PROCESS_STATE_UNKNOWN",
-    "PROCESS_COMMUNICATION",
-    "PROCESS_COMMUNICATION_STDOUT",
-    "PROCESS_COMMUNICATION_STDERR",
-    "PROCESS_LOG",
-    "PROCESS_LOG_STDOUT",
-    "PROCESS_LOG_STDERR",
-    "REMOTE_COMMUNICATION",
-    "SUPERVISOR_STATE_CHANGE",
-    "SUPERVISOR_STATE_CHANGE_RUNNING",
-    "SUPERVISOR_STATE_CHANGE_STOPPING",
-    "TICK",
-    "TICK_5",
-    "TICK_60",
-    "TICK_3600",
-    "PROCESS_GROUP",
-    "PROCESS_GROUP_ADDED",
-    "PROCESS_GROUP_REMOVED",
-];
+use crate::events::Kinds;
 
 const RESULT_HANDLER: &str = "supervisor.dispatchers:default_handler";
 /// Events that may wait for one pool of listeners.
@@ -208,8 +178,8 @@ fn homogeneous(reader: &mut Reader<'_>, section: &Section, name: &str, kind: Kin
         }
         for event in named {
             let event = event.to_ascii_uppercase();
-            if !EVENTS.contains(&event.as_str()) {
-                let near = nearest(&event, EVENTS.into_iter());
+            if Kinds::names().all(|name| name != event) {
+                let near = nearest(&event, Kinds::names());
                 keys.mistake("events", format!("Unknown event type {event} in {title} events{near}"));
             } else if !events.contains(&event) {
                 events.push(event);

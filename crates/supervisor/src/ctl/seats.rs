@@ -179,6 +179,15 @@ impl Seats {
         seat.leave.notify_one();
     }
 
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// How many wait for an answer.
+    pub(super) fn answering(&self) -> usize {
+        self.taken.borrow().values().filter(|seat| seat.phase.get() == Phase::Answer).count()
+    }
+
     /// How many follow a log.
     pub(super) fn followers(&self) -> usize {
         self.taken.borrow().values().filter(|seat| seat.phase.get() == Phase::Follow).count()

@@ -133,14 +133,33 @@ const SILENT_SECONDS: u32 = 60;
 /// How long nothing is accepted after that has failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The places of a listener.
+#[derive(Debug, Clone)]
+pub struct Places(Rc<Seats>);
+
+impl Places {
+    /// As many as these limits allow.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(Seats::new(limits))
+    }
+
+    /// Whether somebody has asked and has not got the whole answer.
+    #[must_use]
+    pub fn are_waiting(&self) -> bool {
+        self.0.answering() > 0
+    }
+}
+
 /// Serves until the task is dropped.
 pub async fn serve<L: Listener>(
     listener: L,
     credentials: Option<Credentials>,
-    limits: Limits,
+    places: Places,
     calls: mpsc::Sender<Pending>,
 ) {
-    let seats = Seats::new(limits);
+    let Places(seats) = places;
+    let limits = seats.limits();
     let reads = Semaphore::new(1);
     let context = Rc::new(Context { credentials, limits, calls, reads, seats: Rc::clone(&seats) });
     let mut complained = false;

@@ -64,7 +64,8 @@ impl Supervisor {
 
     pub(super) fn signal_named(&self, name: &str, signal: &str) -> Answer {
         if let Namespec::Group(group) = Namespec::parse(name) {
-            return self.group(&group).and_then(|ids| self.signal_many(ids, signal));
+            let ids = self.group(&group).map_err(|_| Fault::new(FaultCode::BadName, name));
+            return ids.and_then(|ids| self.signal_many(ids, signal));
         }
         let id = self.one(name)?;
         if signal == "0" {

@@ -51,7 +51,8 @@ impl Waiter {
 impl Supervisor {
     pub(super) fn change(&mut self, name: &str, goal: Goal, wait: bool, answer: oneshot::Sender<Answer>) {
         if let Namespec::Group(group) = Namespec::parse(name) {
-            return self.change_many(self.group(&group), goal, wait, answer);
+            let ids = self.group(&group).map_err(|_| Fault::new(FaultCode::BadName, name));
+            return self.change_many(ids, goal, wait, answer);
         }
         let asked = self.one(name).and_then(|id| self.ask(id, name, goal, true).map(|()| id));
         match asked {
