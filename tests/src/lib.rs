@@ -8,6 +8,7 @@ mod process;
 mod reader;
 mod stack;
 mod supervisord;
+mod terminal;
 
 pub use client::{Answer, Connection, free_port, request};
 pub use hub::{Hub, HubPlan};
@@ -16,3 +17,4 @@ pub use process::Process;
 pub use reader::{Event, Reader};
 pub use stack::{Stack, TOKEN, repository, target, tools};
 pub use supervisord::{PASSWORD, Supervisord, USER, Which};
+pub use terminal::Terminal;

@@ -149,7 +149,8 @@ impl<'a> Session<'a> {
                 Err(Trouble::Call(CallError::Unauthorized)) => {
                     writeln!(self.output.out, "Server requires authentication")?;
                     if !self.interactive {
-                        self.exit = exit::GENERIC;
+                        // The genuine client tries again before it gives up, and tells that as well.
+                        self.trouble(&CallError::Unauthorized.into())?;
                         return Ok(Next::Line);
                     }
                     match self.credentials() {
@@ -244,6 +245,16 @@ impl<'a> Session<'a> {
             return Ok(interrupt.clone());
         }
         Ok(self.interrupt.insert(Interrupt::install()?).clone())
+    }
+
+    /// Runs what follows something. Gives whether it was Ctrl-C that ended it; what it was about to do is left then.
+    async fn until_interrupt(&mut self, body: impl AsyncFnOnce(&mut Self) -> Done) -> Result<bool, Trouble> {
+        let interrupt = self.caught()?;
+        tokio::select! {
+            biased;
+            done = body(self) => done.map(|()| false),
+            () = interrupt.wait() => Ok(true),
+        }
     }
 
     fn locked_input(&self) -> MutexGuard<'_, Input> {

@@ -10,8 +10,8 @@ use super::section::Section;
 /// Where the shipped configuration puts the socket: in the container, and below the repository's root.
 const SHIPPED: [&str; 2] = ["/run/sse/supervisor.sock", "run/supervisor.sock"];
 
-/// Where a configuration is looked for (supervisor 4.3 `options.py:default_configfile`), without `.conf` or, after
-/// all of those, `.toml`. The first two are beside the program's folder, the next two in the working directory.
+/// Where a configuration is looked for (supervisor 4.3 `options.py:default_configfile`), in each place first as
+/// `.conf`, then as `.toml`. The first two are beside the program's folder, the next two in the working directory.
 const CONFIGS: [&str; 6] = [
     "%exe/etc/supervisord",
     "%exe/supervisord",
@@ -114,13 +114,14 @@ pub fn discover(options: &Options, surroundings: &Surroundings) -> Result<Found,
 }
 
 fn search(surroundings: &Surroundings) -> Option<PathBuf> {
-    let files = ["conf", "toml"].into_iter().flat_map(|extension| {
-        CONFIGS.map(|config| match config.strip_prefix("%exe/") {
-            Some(below) => surroundings.above.join(format!("{below}.{extension}")),
-            None => surroundings.root.join(format!("{config}.{extension}")),
-        })
+    let mut files = CONFIGS.iter().flat_map(|config| {
+        let (folder, name) = match config.strip_prefix("%exe/") {
+            Some(below) => (&surroundings.above, below),
+            None => (&surroundings.root, *config),
+        };
+        ["conf", "toml"].map(|extension| folder.join(format!("{name}.{extension}")))
     });
-    files.into_iter().find(|file| file.exists())
+    files.find(|file| file.exists())
 }
 
 fn read(config: &Path, surroundings: &Surroundings) -> Result<Section, String> {
@@ -196,12 +197,13 @@ mod tests {
         let section = |port: u16| format!("[supervisorctl]\nserverurl=http://localhost:{port}\n");
         let toml = |port: u16| format!("[supervisorctl]\nserverurl=\"http://localhost:{port}\"\n");
         for (file, text, port) in [
-            ("cwd/etc/supervisord.toml", toml(7), 7),
+            ("cwd/etc/supervisord.toml", toml(8), 8),
+            ("cwd/etc/supervisord.conf", section(7), 7),
             ("cwd/supervisord.toml", toml(6), 6),
-            ("usr/etc/supervisord.toml", toml(5), 5),
-            ("cwd/etc/supervisord.conf", section(4), 4),
-            ("cwd/supervisord.conf", section(3), 3),
-            ("usr/supervisord.conf", section(2), 2),
+            ("cwd/supervisord.conf", section(5), 5),
+            ("usr/supervisord.toml", toml(4), 4),
+            ("usr/supervisord.conf", section(3), 3),
+            ("usr/etc/supervisord.toml", toml(2), 2),
             ("usr/etc/supervisord.conf", section(1), 1),
         ] {
             folder.write(file, &text);

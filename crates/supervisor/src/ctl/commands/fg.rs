@@ -1,5 +1,6 @@
 //! The command `fg`: the output of one process is shown, and what is typed is its input.
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::mpsc;
@@ -35,7 +36,8 @@ impl Session<'_> {
         }
         self.say("==> Press Ctrl-C to exit <==")?;
         self.output.out.flush()?;
-        self.attached(name).await
+        let attached = self.until_interrupt(async |session| session.attached(name).await);
+        if attached.await? { self.say("Exiting foreground") } else { Ok(()) }
     }
 
     async fn is_running(&self, name: &str) -> Result<bool, CallError> {
@@ -46,7 +48,7 @@ impl Session<'_> {
     async fn attached(&mut self, name: &str) -> Done {
         let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
         let _tasks = ["stdout", "stderr"]
-            .map(|channel| follow(self.daemon.clone(), log_path(name, channel), 0, sender.clone()));
+            .map(|channel| follow(self.daemon.clone(), log_path(name, channel), 0, None, sender.clone()));
         loop {
             let line = self.line_while_showing(&mut pieces).await?;
             let text = match line {
@@ -72,16 +74,15 @@ impl Session<'_> {
         }
     }
 
-    /// The next line that is typed. The thread that waits for it ends by it or by Ctrl-C.
+    /// The next line that is typed. The thread that waits for it ends with this future.
     async fn line_while_showing(
         &mut self,
         pieces: &mut mpsc::Receiver<(usize, Piece)>,
     ) -> Result<Line, Trouble> {
-        let interrupt = self.caught()?;
-        let (input, raised) = (Arc::clone(&self.input), interrupt.fd().try_clone_to_owned()?);
+        let input = Arc::clone(&self.input);
+        let (cancelled, _cancel) = std::io::pipe()?;
         let mut reading = tokio::task::spawn_blocking(move || {
-            use std::os::fd::AsFd;
-            input.lock().unwrap_or_else(PoisonError::into_inner).line(Some(raised.as_fd()))
+            input.lock().unwrap_or_else(PoisonError::into_inner).line(Some(cancelled.as_fd()))
         });
         loop {
             tokio::select! {
@@ -94,13 +95,7 @@ impl Session<'_> {
                     // Unreachable: this command holds a sender too.
                     None => {}
                 },
-                line = &mut reading => {
-                    let line = line.map_err(std::io::Error::other)??;
-                    if line == Line::Interrupted {
-                        interrupt.take();
-                    }
-                    return Ok(line);
-                }
+                line = &mut reading => return Ok(line.map_err(std::io::Error::other)??),
             }
         }
     }

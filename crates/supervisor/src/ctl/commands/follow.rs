@@ -1,5 +1,8 @@
 //! A log that is followed while something else happens: a task that sends what comes.
 
+use std::time::Duration;
+
+use hyper::StatusCode;
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
@@ -25,23 +28,34 @@ impl Drop for Task {
     }
 }
 
-/// Follows the log at `path`; its pieces carry `index`.
+/// Follows the log at `path`; its pieces carry `index`. With `again` a log that is not there yet is tried again after
+/// that time: a program that has not started has none.
 pub(super) fn follow(
     daemon: Daemon,
     path: String,
     index: usize,
+    again: Option<Duration>,
     pieces: mpsc::Sender<(usize, Piece)>,
 ) -> Task {
     Task(tokio::task::spawn_local(async move {
-        let followed = daemon
-            .follow(&path, async |bytes| {
-                // Nobody who takes it means that the command is over, and this task with it.
-                let _ = pieces.send((index, Piece::Bytes(bytes))).await;
-                Ok::<(), CallError>(())
-            })
-            .await;
-        if let Err(error) = followed {
-            let _ = pieces.send((index, Piece::Failed(path, error))).await;
+        loop {
+            let followed = daemon
+                .follow(&path, async |bytes| {
+                    // Nobody who takes it means that the command is over, and this task with it.
+                    let _ = pieces.send((index, Piece::Bytes(bytes))).await;
+                    Ok::<(), CallError>(())
+                })
+                .await;
+            match (followed, again) {
+                (Err(CallError::Status(StatusCode::NOT_FOUND)), Some(pause)) => {
+                    tokio::time::sleep(pause).await;
+                }
+                (Err(error), _) => {
+                    let _ = pieces.send((index, Piece::Failed(path, error))).await;
+                    return;
+                }
+                (Ok(()), _) => return,
+            }
         }
     }))
 }

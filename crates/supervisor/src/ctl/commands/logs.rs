@@ -9,7 +9,7 @@ use super::super::xmlrpc::Value;
 use super::follow::{PIECES_MAX, Piece, follow};
 use super::status::select;
 use super::tail::{TAIL_BYTES, log_path};
-use super::{Done, Session, exit, full_name};
+use super::{Done, REFRESH, Session, full_name};
 
 /// Outputs that are followed at the same time, each by a connection.
 const FOLLOWED_MAX: usize = 256;
@@ -89,10 +89,10 @@ impl Session<'_> {
         let sources = sources(&matching);
         let width = sources.iter().map(|source| source.name.chars().count()).max().unwrap_or(0);
         if flags.is_empty() {
-            self.last_lines(&sources, width).await
-        } else {
-            self.all_lines(&sources, width).await
+            return self.last_lines(&sources, width).await;
         }
+        let followed = self.until_interrupt(async |session| session.all_lines(&sources, width).await);
+        if followed.await? { self.ended_by_interrupt() } else { Ok(()) }
     }
 
     async fn read_tail(&self, source: &Source, bytes: i64) -> Result<(String, bool), CallError> {
@@ -131,7 +131,6 @@ impl Session<'_> {
                 "Error: logs -f follows at most {FOLLOWED_MAX} outputs and these are {found}: name fewer programs"
             ));
         }
-        let interrupt = self.caught()?;
         let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
         let mut lines: Vec<Lines> = Vec::new();
         let mut tasks = Vec::new();
@@ -139,23 +138,13 @@ impl Session<'_> {
             let begins_inside = matches!(self.read_tail(source, FOLLOW_BYTES).await, Ok((_, true)));
             lines.push(Lines { begins_inside, ..Lines::default() });
             let path = log_path(&source.name, source.channel);
-            tasks.push(follow(self.daemon.clone(), path, index, sender.clone()));
+            tasks.push(follow(self.daemon.clone(), path, index, Some(REFRESH), sender.clone()));
         }
         drop(sender);
-        loop {
-            let piece = tokio::select! {
-                piece = pieces.recv() => piece,
-                () = interrupt.wait() => {
-                    self.exit = exit::SUCCESS;
-                    return self.say("");
-                }
-            };
+        while let Some((index, piece)) = pieces.recv().await {
             match piece {
-                Some((index, Piece::Bytes(bytes))) => {
-                    self.log_piece(&sources[index], width, &mut lines[index], &bytes)?;
-                }
-                Some((_, Piece::Failed(path, error))) => self.log_error(&path, &error)?,
-                None => break,
+                Piece::Bytes(bytes) => self.log_piece(&sources[index], width, &mut lines[index], &bytes)?,
+                Piece::Failed(path, error) => self.log_error(&path, &error)?,
             }
         }
         for (source, rest) in sources.iter().zip(lines.iter_mut().map(Lines::end)) {

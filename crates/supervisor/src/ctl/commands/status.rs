@@ -25,20 +25,18 @@ impl Session<'_> {
         if !flags.contains(&"--watch") {
             return self.status_once(&names, as_json).await;
         }
-        let interrupt = self.caught()?;
-        let mut first = true;
-        loop {
-            let text = self.captured(async |session| session.status_once(&names, as_json).await).await?;
-            self.show_live(&text, first)?;
-            first = false;
-            tokio::select! {
-                () = tokio::time::sleep(REFRESH) => {}
-                () = interrupt.wait() => {
-                    self.exit = exit::SUCCESS;
-                    return self.say("");
-                }
+        let watched = self.until_interrupt(async |session| {
+            let mut first = true;
+            loop {
+                let once = async |session: &mut Session<'_>| session.status_once(&names, as_json).await;
+                let text = session.captured(once).await?;
+                session.show_live(&text, first)?;
+                first = false;
+                tokio::time::sleep(REFRESH).await;
             }
-        }
+        });
+        watched.await?;
+        self.ended_by_interrupt()
     }
 
     async fn status_once(&mut self, names: &[&str], as_json: bool) -> Done {
@@ -68,6 +66,12 @@ impl Session<'_> {
             self.exit = exit::STATUS_NOT_RUNNING;
         }
         Ok(())
+    }
+
+    /// Ctrl-C is how what is live ends: all is well then.
+    pub(super) fn ended_by_interrupt(&mut self) -> Done {
+        self.exit = exit::SUCCESS;
+        self.say("")
     }
 
     /// What `command` would print.

@@ -108,21 +108,19 @@ impl Session<'_> {
     async fn follow(&mut self, path: &str) -> Done {
         self.say("==> Press Ctrl-C to exit <==")?;
         self.output.out.flush()?;
-        let interrupt = self.caught()?;
         let daemon = self.daemon.clone();
-        let out = &mut *self.output.out;
-        let followed = daemon.follow(path, async |piece| {
-            out.write_all(&piece)?;
-            Ok::<(), Trouble>(out.flush()?)
+        let followed = self.until_interrupt(async |session| {
+            let out = &mut *session.output.out;
+            let followed = daemon.follow(path, async |piece| {
+                out.write_all(&piece)?;
+                Ok::<(), Trouble>(out.flush()?)
+            });
+            match followed.await {
+                Err(Trouble::Call(error)) => session.log_error(path, &error),
+                other => other,
+            }
         });
-        let followed = tokio::select! {
-            followed = followed => followed,
-            () = interrupt.wait() => return self.say(""),
-        };
-        match followed {
-            Err(Trouble::Call(error)) => self.log_error(path, &error),
-            other => other,
-        }
+        if followed.await? { self.say("") } else { Ok(()) }
     }
 
     /// Says why a log cannot be followed; the genuine client does that beside the output and goes on.

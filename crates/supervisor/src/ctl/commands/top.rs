@@ -7,7 +7,7 @@ use super::super::value::{field, number};
 use super::super::xmlrpc::Value;
 use super::procfs::{Snapshot, TICKS_PER_SECOND, memory};
 use super::status::{STATE_WIDTH, name_width, select};
-use super::{Done, REFRESH, Session, exit, full_name};
+use super::{Done, REFRESH, Session, full_name};
 
 /// How long CPU time is measured for a single table.
 const ONCE_SPAN: Duration = Duration::from_millis(500);
@@ -37,23 +37,21 @@ impl Session<'_> {
     pub(super) async fn top(&mut self, args: &[&str]) -> Done {
         let (flags, names): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| **arg == "--once");
         let live = flags.is_empty() && self.output.style.terminal;
-        let interrupt = self.caught()?;
+        let shown = self.until_interrupt(async |session| session.measured(&names, live).await);
+        if shown.await? { self.ended_by_interrupt() } else { Ok(()) }
+    }
+
+    async fn measured(&mut self, names: &[&str], live: bool) -> Done {
         let (mut before, mut at) = (Snapshot::take(Path::new(PROC)), Instant::now());
         let mut span = ONCE_SPAN;
         let mut first = true;
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(span) => {}
-                () = interrupt.wait() => {
-                    self.exit = exit::SUCCESS;
-                    return self.say("");
-                }
-            }
+            tokio::time::sleep(span).await;
             let (now, seconds) = (Snapshot::take(Path::new(PROC)), at.elapsed().as_secs_f64());
             at = Instant::now();
-            let text = self
-                .captured(async |session| session.usage_table(&names, &before, &now, seconds).await)
-                .await?;
+            let table =
+                async |session: &mut Session<'_>| session.usage_table(names, &before, &now, seconds).await;
+            let text = self.captured(table).await?;
             if !live {
                 return Ok(self.output.out.write_all(text.as_bytes())?);
             }

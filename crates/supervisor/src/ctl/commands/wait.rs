@@ -169,8 +169,7 @@ impl Session<'_> {
             // A daemon that is about to come is waited for too.
             Err(error) => match absent(&error) {
                 Some((words, _)) => {
-                    let (url, names) = (&self.daemon.url, wish.names.join(" "));
-                    let line = format!("{names} not {goal} after {after}: {url} {words}");
+                    let line = format!("not {goal} after {after}: {} {words}", self.daemon.url);
                     return Ok(Some(Missing::Yet(line)));
                 }
                 None => return Err(error.into()),
@@ -191,7 +190,7 @@ impl Session<'_> {
             0 => String::new(),
             n => format!(", and {n} more"),
         };
-        let line = format!("{} not {goal} after {after}: {}{more}", full_name(info), state_of(info));
+        let line = format!("{} is not {goal} after {after}: {}{more}", full_name(info), state_of(info));
         Ok(Some(Missing::Yet(line)))
     }
 }
