@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     match daemon::run(config, source) {
         Ok(Ending::Restart | Ending::Ordered) => ExitCode::SUCCESS,
         Ok(Ending::Fatal) => ExitCode::from(EXIT_FATAL),
-        Err(error) => complain(&format!("Error: {error:#}"), EXIT_CONFIGURATION),
+        Err(error) => usage(&format!("{error:#}")),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Option<&Section>) -> Superv
     let pidfile = keys.text("pidfile");
     let pidfile = over.pidfile.clone().or(pidfile).unwrap_or_else(|| "supervisord.pid".to_owned());
     let directory = keys.get("directory", |text| existing(&absolute(text)));
-    let childlogdir = keys.text("childlogdir").map(|text| absolute(&text));
+    let childlogdir = keys.get("childlogdir", |text| existing(&absolute(text)));
     let user = keys.text("user");
     let user = match over.user.clone().or(user) {
         Some(name) => {

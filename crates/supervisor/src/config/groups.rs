@@ -21,7 +21,7 @@ struct Made<'a> {
     section: &'a Section,
 }
 
-/// Reads all groups and their processes; both are sorted by priority and name, as there.
+/// Reads all groups, sorted by priority and name; the processes of each are in the order of its `programs`, as there.
 pub(super) fn read(reader: &mut Reader<'_>, document: &Document, config: &mut Config) {
     let (mut made, taken) = heterogeneous(reader, document);
     for (word, kind) in [
@@ -71,10 +71,7 @@ fn unique(reader: &mut Reader<'_>, section: &Section, programs: Vec<Program>) ->
         }
     }
     let counts = |(n, program): &(usize, Program)| last.get(&program.name) == Some(n);
-    let mut kept: Vec<Program> =
-        programs.into_iter().enumerate().filter(counts).map(|(_, program)| program).collect();
-    kept.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-    kept
+    programs.into_iter().enumerate().filter(counts).map(|(_, program)| program).collect()
 }
 
 fn processes(
@@ -89,7 +86,7 @@ fn processes(
     }
     let env = &reader.source.environment;
     let mut keys = reader.keys(section);
-    let programs = process::read(&Place { program, group, kind, env }, &mut keys);
+    let mut programs = process::read(&Place { program, group, kind, env }, &mut keys);
     match kind {
         Kind::FcgiProgram => {
             for key in ["socket", "socket_backlog", "socket_owner", "socket_mode"] {
@@ -104,6 +101,7 @@ fn processes(
         Kind::Program => {}
     }
     keys.finish();
+    programs.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
     programs
 }
 

@@ -16,6 +16,9 @@ use super::fault::Fault;
 use super::xmlrpc::{self, Value};
 use super::{Body, whole};
 
+/// From one try to the next while too many others wait to be accepted.
+const BACKLOG_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Why a call got no value.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -117,7 +120,7 @@ impl Daemon {
         let connect = |source| CallError::Connect { url: self.url.clone(), source };
         let sent = match address(&self.url).map_err(CallError::Address)? {
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(connect)?;
+                let stream = connect_unix(path).await.map_err(connect)?;
                 let (mut sender, connection) =
                     http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
                 tokio::task::spawn_local(connection);
@@ -148,6 +151,18 @@ fn broken(error: hyper::Error) -> CallError {
 }
 
 /// Where a url leads, or what the genuine client says of it.
+/// A socket whose backlog is full says "try again", where one that may block would wait.
+async fn connect_unix(path: &str) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(BACKLOG_PAUSE).await
+            }
+            done => return done,
+        }
+    }
+}
+
 fn address(url: &str) -> Result<Address<'_>, String> {
     if let Some(path) = url.strip_prefix("unix://") {
         return Ok(Address::Unix(path));
