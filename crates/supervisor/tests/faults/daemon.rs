@@ -358,11 +358,11 @@ impl Daemon {
         });
     }
 
-    /// Waits until a program has no process.
+    /// Waits until a program has come to rest.
     #[track_caller]
     pub(crate) fn waits_for_end(&self, program: &str) {
-        within(seconds(20), &format!("{program} has no process"), || {
-            (self.info(program).member("pid").and_then(Value::int) == Some(0)).then_some(())
+        within(seconds(20), &format!("{program} has come to rest"), || {
+            ["STOPPED", "EXITED", "FATAL"].contains(&self.state(program).as_str()).then_some(())
         });
     }
 
