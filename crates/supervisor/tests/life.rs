@@ -143,8 +143,8 @@ fn a_dependant_waits_until_what_it_depends_on_is_ready() {
 
 #[test]
 fn dependants_stop_first_and_a_drain_signal_comes_before_the_stop() {
-    let code = "import signal,sys\ndef on(n,_): print(n,flush=True); n==15 and sys.exit(0)\nfor n in (10,15): signal.signal(n,on)\nprint('up',flush=True)\nwhile True: signal.pause()";
-    let slow = "import signal,sys,time\nsignal.signal(15,lambda *_: (time.sleep(0.3),sys.exit(0)))\nprint('up',flush=True)\nwhile True: signal.pause()";
+    let code = "import signal,sys,time\ndef on(n,_): print(n,flush=True); n==15 and sys.exit(0)\nfor n in (10,15): signal.signal(n,on)\nprint('up',flush=True)\nwhile True: time.sleep(0.02)";
+    let slow = "import signal,sys,time\nsignal.signal(15,lambda *_: (time.sleep(0.3),sys.exit(0)))\nprint('up',flush=True)\nwhile True: time.sleep(0.02)";
     let config =
         python("hub", code, "startsecs = 0\ndrainsignal = \"USR1\"\nstdout_logfile = \"%(here)s/hub.log\"")
             + &python(
