@@ -80,7 +80,7 @@ fn a_fork_that_fails_is_tried_again_until_it_works(place: Place) {
 }
 
 fn a_daemon_without_descriptors_says_so_and_answers(place: Place) {
-    let keys = "startretries = 1000\nbackoff = { initial = \"100ms\", factor = 1.0 }";
+    let keys = "stdout_logfile = \"NONE\"\nstderr_logfile = \"NONE\"\nstartretries = 1000\nbackoff = { initial = \"100ms\", factor = 1.0 }";
     let config: String = (0..10).map(|n| sleeper(&format!("p{n}"), keys)).collect();
     // With so few it starts nobody, but it is there.
     let none = Plan::new(place, &config).daemon("minfds = 1").through(&["prlimit", "--nofile=20"]).start();
