@@ -54,6 +54,7 @@ fn an_orphan_that_holds_the_output_holds_up_nothing(place: Place) {
     let holder = "echo up; (setsid sh -c 'echo $$ >> orphans; exec sleep 1000' &); exec sleep 1000";
     let keys = "directory = \"%(here)s\"\nstdout_logfile = \"%(here)s/out\"";
     let mut daemon = Daemon::start(place, &shell("a", holder, keys));
+    daemon.wrote("out", "up\n");
     let before = daemon.descriptors();
     for n in 1..=5 {
         within(seconds(10), "it and its orphan are there", || {
