@@ -34,9 +34,11 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Excuses nothing.
-    pub(crate) fn empty() -> Self {
-        Self { wanted: Vec::new(), elsewhere: Vec::new() }
+    /// Only what lets the lines of independent programs stand in another order.
+    pub(crate) fn of_orders() -> Self {
+        let mut list = Self::read();
+        list.wanted.retain(|wanted| wanted.moved.is_some());
+        list
     }
 
     pub(crate) fn read() -> Self {

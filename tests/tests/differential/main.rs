@@ -1,7 +1,8 @@
 //! One corpus of configurations and commands, run with the genuine supervisord and with ours: everything that can be seen is the
 //! same, or stands in the table of `docs/supervisor.md`.
 //!
-//! A case is a file of `tests/differential`: a script, then the files it starts from. `CASE=word` runs those whose name contains the word.
+//! A case is a file of `tests/differential`: a script, then the files it starts from. `CASE=word` runs those whose name contains the
+//! word, `OURS=folder` the programs of that folder, `CLIENT=genuine` the genuine supervisorctl for both daemons.
 
 mod case;
 mod command;
@@ -14,14 +15,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use crate::case::Case;
 use crate::compare::{List, Transcript};
 use crate::run::{Which, run};
 
 /// Most of a case is waiting.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 12;
 
 /// Runs every case with both, and returns what differs and is not wanted.
 fn compare(first: Which, second: Which, list: &List, cases: &[Case]) -> (usize, Vec<String>) {
@@ -34,12 +34,8 @@ fn compare(first: Which, second: Which, list: &List, cases: &[Case]) -> (usize, 
                     let job = next.fetch_add(1, Ordering::SeqCst);
                     let Some(case) = cases.get(job / 2) else { break };
                     let which = [first, second][job % 2];
-                    let began = Instant::now();
                     let transcript = run(case, which);
                     write_down(&case.name, job % 2, which, &transcript);
-                    if began.elapsed().as_secs() > 15 {
-                        println!("{} with {which:?}: {:?}", case.name, began.elapsed());
-                    }
                     *done[job / 2][job % 2].lock().expect("no run panics") = Some(transcript);
                 }
             });
@@ -82,8 +78,14 @@ fn ours_differs_from_the_genuine_one_only_as_the_table_says() {
     let (lines, mut differences) = compare(Which::Genuine, Which::Ours, &list, &cases);
     let found = differences.len();
     if filter.is_empty() {
-        let unused = list.wanted.iter().filter(|wanted| wanted.used.load(Ordering::SeqCst) == 0);
-        differences.extend(unused.map(|wanted| format!("excuses nothing:\n{}", wanted.text)));
+        for unused in list.wanted.iter().filter(|wanted| wanted.used.load(Ordering::SeqCst) == 0) {
+            // What was open and is repaired is no mistake of whoever repaired it.
+            if unused.open {
+                println!("repaired, to be taken off the list: {}", unused.row);
+            } else {
+                differences.push(format!("excuses nothing:\n{}", unused.text));
+            }
+        }
     }
     let open = list.wanted.iter().filter(|wanted| wanted.open).count();
     println!(
@@ -105,7 +107,7 @@ fn the_list_and_the_table_name_the_same_differences() {
 #[ignore = "a check of the test itself: the genuine one beside the genuine one"]
 fn the_genuine_one_does_not_differ_from_itself() {
     let (_, cases) = cases();
-    let (lines, differences) = compare(Which::Genuine, Which::Genuine, &List::empty(), &cases);
+    let (lines, differences) = compare(Which::Genuine, Which::Genuine, &List::of_orders(), &cases);
     println!("{} cases, {lines} lines compared", cases.len());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

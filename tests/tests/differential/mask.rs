@@ -16,12 +16,12 @@ const PATTERNS: &[(&str, &str)] = &[
     (r#""pid": [1-9]\d*"#, r#""pid": PID"#),
     (r#""(start|stop|now)": [1-9]\d*"#, r#""$1": TIME"#),
     (r"\([1-9]\d*\) with SIGKILL", "(PID) with SIGKILL"),
-    (r"(-std(?:out|err)---\S+?-)[a-z0-9_]{8}\.log", "${1}RANDOM.log"),
+    (r"(-std(?:out|err)---\S+?-)[A-Za-z0-9_]{8}\.log", "${1}RANDOM.log"),
     (r"0x[0-9a-f]{6,}", "ADDRESS"),
     (r" at \d{10,} ", " at ADDRESS "),
     (r"^(TIME DEBG )fd \d+ closed", "${1}fd FD closed"),
     (r"when:\d+", "when:TIME"),
-    (r"^((?:Date|Last-Modified): ).*", "${1}WHEN"),
+    (r"^((?:date|last-modified): ).*", "${1}WHEN"),
 ];
 
 impl Mask {
@@ -39,7 +39,10 @@ impl Mask {
         for run in lines.chunk_by_mut(|one, next| kind(one).is_some() && kind(one) == kind(next)) {
             run.sort_unstable();
         }
-        lines.dedup_by(|one, next| one == next && one.contains(" INFO waiting for "));
+        let mut told = std::collections::BTreeSet::new();
+        let repeats =
+            |line: &str| line.contains(" INFO waiting for ") || line.contains(" DEBG received SIGCHLD ");
+        lines.retain(|line| !repeats(line) || told.insert(line.clone()));
         lines
     }
 

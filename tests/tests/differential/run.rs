@@ -26,6 +26,8 @@ use crate::rpc::{self, Address};
 /// How long one step may take, and a whole case.
 const STEP_MAX: Duration = Duration::from_secs(30);
 const CASE_MAX: Duration = Duration::from_secs(100);
+/// How long a daemon may run that is to end by itself.
+const RUN_MAX: Duration = Duration::from_secs(8);
 /// How long the rest of the daemon's stdout may take.
 const COPY_MAX: Duration = Duration::from_secs(3);
 /// Longer files are told by their length.
@@ -42,7 +44,9 @@ impl Which {
     fn program(self, name: &str) -> PathBuf {
         match self {
             Self::Genuine => tools().join("venv/bin").join(name),
-            Self::Ours => target().join("release").join(name),
+            Self::Ours => {
+                std::env::var_os("OURS").map_or_else(|| target().join("release"), PathBuf::from).join(name)
+            }
         }
     }
 }
@@ -74,6 +78,7 @@ pub(crate) fn run(case: &Case, which: Which) -> Transcript {
         (here.clone(), "HERE"),
         (which.program("supervisord").display().to_string(), "SUPERVISORD"),
         (which.program("supervisorctl").display().to_string(), "SUPERVISORCTL"),
+        (Which::Genuine.program("supervisorctl").display().to_string(), "SUPERVISORCTL"),
         (python(), "PYTHON"),
         (listener(), "LISTENER"),
         (port.to_string(), "PORT"),
@@ -108,7 +113,7 @@ pub(crate) fn run(case: &Case, which: Which) -> Transcript {
     run.copied.0 = channel().0;
     let _ = run.copied.1.recv_timeout(COPY_MAX);
     run.note_files();
-    run.transcript
+    std::mem::take(&mut run.transcript)
 }
 
 fn python() -> String {
@@ -117,6 +122,15 @@ fn python() -> String {
 
 fn listener() -> String {
     folder().join("listener.py").display().to_string()
+}
+
+impl Drop for Run<'_> {
+    /// A mistake in a script leaves no daemon behind.
+    fn drop(&mut self) {
+        if let Some(child) = self.daemon.as_ref().filter(|_| std::thread::panicking()) {
+            let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
+        }
+    }
 }
 
 impl Run<'_> {
@@ -283,7 +297,10 @@ impl Run<'_> {
                 };
                 Some(call.run().text())
             }
-            "exit" => Some(self.exit()),
+            "exit" => {
+                let limit = rest.parse().map_or(STEP_MAX, Duration::from_secs);
+                Some(self.exit(limit))
+            }
             other => panic!("{}: no command {other}", self.case.name),
         }
     }
@@ -294,9 +311,14 @@ impl Run<'_> {
     }
 
     fn call(&self, program: &str, args: Vec<String>, input: &str) -> Said {
-        let program = self.which.program(program);
-        let call = Call { program, args, env: &self.env, folder: self.here(), input, limit: self.left() };
-        if self.which == Which::Genuine { call.run_genuine() } else { call.run() }
+        let genuine_client =
+            program == "supervisorctl" && std::env::var("CLIENT").is_ok_and(|which| which == "genuine");
+        let daemon = program == "supervisord";
+        let which = if genuine_client { Which::Genuine } else { self.which };
+        let program = which.program(program);
+        let limit = if daemon { self.left().min(RUN_MAX) } else { self.left() };
+        let call = Call { program, args, env: &self.env, folder: self.here(), input, limit };
+        if which == Which::Genuine { call.run_genuine() } else { call.run() }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -320,7 +342,7 @@ impl Run<'_> {
                 return false;
             }
         }
-        self.wait_for(STEP_MAX, |run| run.pidfile().map(|_| true).or_else(|| run.ended().then_some(false)))
+        self.wait_for(CASE_MAX, |run| run.pidfile().map(|_| true).or_else(|| run.ended().then_some(false)))
             .unwrap_or_default()
     }
 
@@ -406,12 +428,17 @@ impl Run<'_> {
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let mut lines: Vec<&str> = head.lines().collect();
+        // The names of headers have no case.
+        let lower = |line: &str| match line.split_once(": ") {
+            Some((name, value)) => format!("{}: {value}", name.to_lowercase()),
+            None => line.to_owned(),
+        };
+        let mut lines: Vec<String> = head.lines().map(lower).collect();
         if let Some(headers) = lines.get_mut(1..) {
             headers.sort_unstable();
         }
         // How an answer is cut into chunks says nothing.
-        let size = Regex::new("(?m)^[0-9a-f]+\r\n").expect("a pattern");
+        let size = Regex::new("(?mi)^[0-9a-f]+\r\n").expect("a pattern");
         let chunked = head.to_lowercase().contains("chunked");
         let body = if chunked { size.replace_all(body, "").replace("\r\n", "") } else { body.to_owned() };
         format!("{}\n\n{body}", lines.join("\n"))
@@ -438,12 +465,12 @@ impl Run<'_> {
     }
 
     /// Waits for the daemon's end, and says with which code.
-    fn exit(&mut self) -> String {
+    fn exit(&mut self, limit: Duration) -> String {
         if let Some(pid) = self.detached {
-            let gone = self.wait_for(STEP_MAX, |_| kill(Pid::from_raw(pid), None).is_err().then_some(()));
+            let gone = self.wait_for(limit, |_| kill(Pid::from_raw(pid), None).is_err().then_some(()));
             return gone.map_or_else(|| "it did not end".to_owned(), |()| "it has ended".to_owned());
         }
-        self.wait_for(STEP_MAX, |run| run.ended().then_some(()));
+        self.wait_for(limit, |run| run.ended().then_some(()));
         match self.daemon.as_mut().map(|child| child.try_wait().expect("ours")) {
             None => "no daemon".to_owned(),
             Some(None) => "it did not end".to_owned(),
@@ -459,7 +486,7 @@ impl Run<'_> {
         let Some(pid) = pid.map(Pid::from_raw) else { return };
         self.deadline = self.deadline.max(Instant::now() + STEP_MAX);
         let _ = if self.ended() && self.detached.is_none() { Ok(()) } else { kill(pid, Signal::SIGTERM) };
-        let said = self.exit();
+        let said = self.exit(STEP_MAX);
         if said == "it did not end" {
             self.credentials = self.credentials.take();
             let all = self.rpc("supervisor.getAllProcessInfo", &[]);
@@ -504,8 +531,8 @@ impl Run<'_> {
                 continue;
             }
             let Ok(bytes) = fs::read(self.here().join(&file)) else { continue };
-            if name == "daemon.stdout" && bytes == log {
-                self.note(format!("file {name}"), "the same as the log");
+            if name == "daemon.stdout" && !bytes.is_empty() {
+                self.note(format!("file {name}"), &beside_the_log(&bytes, &log));
             } else if bytes.len() > FILE_MAX {
                 self.note(format!("file {name}"), &format!("{} bytes", bytes.len()));
             } else {
@@ -514,6 +541,18 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The daemon's stdout, without what is in its log.
+fn beside_the_log(stdout: &[u8], log: &[u8]) -> String {
+    let [stdout, log] = [stdout, log].map(String::from_utf8_lossy);
+    let whole = log.lines().all(|line| stdout.lines().any(|other| other == line));
+    let more = stdout.lines().filter(|line| !log.lines().any(|other| other == *line));
+    format!(
+        "{}\n{}",
+        if whole { "the log" } else { "a part of the log" },
+        more.map(|line| format!("{line}\n")).collect::<String>()
+    )
 }
 
 /// Which of several programs is done first says nothing.
