@@ -1,11 +1,13 @@
 //! The daemon from its start to its end: who it is, where it listens, where it writes, and what it leaves behind.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,14 +17,16 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, HttpAddress, HttpServer, Source};
 use crate::ctl::server::{self, Credentials, Limits, Pending, Places};
-use crate::logs::{Compressor, Console, DaemonLog, LogConfig, SYSTEM, StdoutQueue, SyslogQueue, Writer};
+use crate::logs::{
+    Compressor, Console, DaemonLog, LogConfig, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer,
+};
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
 use crate::os::guardian::Guardian;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::{listen_tcp, listen_unix};
 use crate::os::{limits, user};
-use crate::supervisor::{Ending, Parts, Supervisor};
+use crate::supervisor::{Ending, Parts, StderrCell, Supervisor};
 
 /// Calls that wait for the loop; more wait in their connections.
 const CALLS_MAX: usize = 64;
@@ -54,7 +58,7 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         false => Some(daemonize().context("cannot leave the terminal")?),
     };
     let is_detached = detached_before || detached.is_some();
-    let work_in = detached.as_ref().and(daemon.directory.as_deref()).map(Detached::work_in);
+    let work_in = daemon.directory.as_deref().filter(|_| is_detached).map(Detached::work_in);
     // PID 1 takes everything with it anyway.
     let is_init = std::process::id() == 1;
     let guardian =
@@ -65,7 +69,8 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     signals::hold();
     let compressor = Compressor::start().context("cannot start the thread that compresses")?;
     let (stdout, stdout_done) =
-        StdoutQueue::start().context("cannot start the thread that writes to stdout")?;
+        StdoutQueue::start(Standard::Out).context("cannot start the thread that writes to stdout")?;
+    let stderr: Rc<StderrCell> = Rc::default();
     let log = start_log(&config, &compressor, &stdout);
     if let Some(text) = user::root_unasked(daemon.user.as_deref()).filter(|_| is_ini) {
         log::error!(target: DaemonLog::critical(), "{text}");
@@ -103,7 +108,16 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         if let Some(detached) = detached {
             detached.up(mask).context("cannot leave the terminal")?;
         }
-        let parts = Parts { config, source, guardian, compressor, stdout: stdout.clone(), log, calls };
+        let parts = Parts {
+            config,
+            source,
+            guardian,
+            compressor,
+            stdout: stdout.clone(),
+            stderr: Rc::clone(&stderr),
+            log,
+            calls,
+        };
         let ending = Supervisor::run(parts, signals).await;
         let _ = tokio::time::timeout(ANSWERS_WAIT, last_answers(&places)).await;
         drop(sender);
@@ -117,6 +131,10 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     drop(stdout);
     log.close();
     stdout_done.wait();
+    if let Some((queue, done)) = Rc::try_unwrap(stderr).ok().and_then(OnceCell::into_inner) {
+        drop(queue);
+        done.wait();
+    }
     if ending == Ending::Restart {
         return Err(execute(&folder, is_detached)).context("cannot begin anew");
     }
@@ -202,7 +220,9 @@ fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
 
 fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> &'static DaemonLog {
     let daemon = &config.supervisord;
-    let file = daemon.logfile.as_ref().map(|path| {
+    // On a standard output it would stand twice, and writing there may block.
+    let standard = daemon.logfile.as_deref().and_then(Standard::of);
+    let file = daemon.logfile.as_ref().filter(|_| standard.is_none()).map(|path| {
         let config = LogConfig {
             path: path.clone(),
             maxbytes: daemon.logfile_maxbytes,
@@ -212,7 +232,7 @@ fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> 
         Writer::new(config, Some(compressor.clone()))
     });
     let stdout = stdout.clone();
-    let shown = daemon.nodaemon && !daemon.silent;
+    let shown = daemon.nodaemon && !daemon.silent || standard.is_some();
     let syslog = if daemon.syslog { SyslogQueue::start(PathBuf::from(SYSTEM)).ok() } else { None };
     let syslog = syslog.map(|(queue, _)| Mutex::new(queue.lines(&daemon.identifier)));
     let console: Option<Console> = (shown || syslog.is_some()).then(|| -> Console {

@@ -295,7 +295,8 @@ fn control_over_tcp_wants_the_password() {
         (String::from_utf8(out.stdout).unwrap(), out.status.code())
     };
     assert_eq!(ask("secret"), (format!("{}\n", daemon.pid), Some(0)));
-    assert_eq!(ask("wrong"), ("Server requires authentication\n".to_owned(), Some(1)));
+    let (said, code) = ask("wrong");
+    assert!(said.starts_with("Server requires authentication\n") && code == Some(1), "{said} {code:?}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"POST /RPC2 HTTP/1.0\r\nContent-Length: 0\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -131,6 +131,12 @@ impl<'a> Reader<'a> {
             let file = self.origin.file.clone();
             self.findings.mistakes.push(Mistake { file, line: 0, text, genuine: true });
         }
+        if document.sections.is_empty() && !self.origin.ini {
+            // Such as one that an editor is just writing: nothing is to be stopped for it.
+            let file = self.origin.file.clone();
+            let text = "has no section".to_owned();
+            self.findings.mistakes.push(Mistake { file, line: 0, text, genuine: false });
+        }
         let supervisord = daemon::read(self, section);
         // They hold from here on, as there: not in `[supervisord]` itself.
         self.names.variables(&supervisord.environment);

@@ -7,8 +7,11 @@ use super::client::Daemon;
 use super::options::Options;
 use super::section::Section;
 
-/// Where the shipped configuration puts the socket: in the container, and below the repository's root.
-const SHIPPED: [&str; 2] = ["/run/sse/supervisor.sock", "run/supervisor.sock"];
+/// Where the shipped configuration puts the socket in the container.
+const SHIPPED: &str = "/run/sse/supervisor.sock";
+/// Where it puts the socket below the repository's root, which is known by the configuration itself: else `/` would
+/// be one, with Debian's own `/run/supervisor.sock`.
+const BELOW_ROOT: (&str, &str) = ("docker/supervisord.toml", "run/supervisor.sock");
 
 /// Where a configuration is looked for (supervisor 4.3 `options.py:default_configfile`), in each place first as
 /// `.conf`, then as `.toml`. The first two are beside the program's folder, the next two in the working directory.
@@ -78,7 +81,11 @@ impl Found {
 /// shipped configuration puts it counts before any configuration that happens to lie around.
 pub fn discover(options: &Options, surroundings: &Surroundings) -> Result<Found, String> {
     let shipped = match (&options.config, &options.url) {
-        (None, None) => SHIPPED.map(|socket| surroundings.root.join(socket)).into_iter().find(|s| s.exists()),
+        (None, None) => {
+            let root = &surroundings.root;
+            let below = root.join(BELOW_ROOT.0).exists().then(|| root.join(BELOW_ROOT.1));
+            [Some(PathBuf::from(SHIPPED)), below].into_iter().flatten().find(|socket| socket.exists())
+        }
         _ => None,
     };
     let config = match (&options.config, &shipped) {
@@ -215,6 +222,7 @@ mod tests {
     fn a_running_stack_below_the_folder_is_found_before_any_file() {
         let folder = Folder::new();
         folder.write("cwd/supervisord.conf", "[supervisorctl]\nserverurl=http://localhost:7\nusername=a\n");
+        folder.write("cwd/docker/supervisord.toml", "");
         folder.write("cwd/run/supervisor.sock", "");
         let socket = format!("unix://{}/cwd/run/supervisor.sock", folder.0.path().display());
         assert_eq!(folder.url(""), socket);

@@ -64,8 +64,12 @@ impl Compressor {
 /// The rotated files of a log, newest first.
 pub(super) fn list(base: &Path) -> io::Result<Vec<file_rotate::SuffixInfo<usize>>> {
     let folder = base.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let names = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let entries = match fs::read_dir(folder) {
+        // A folder that is not there yet holds nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
     Ok(rotation::rotated(base, names))
 }
 

@@ -10,7 +10,7 @@ pub mod tail;
 mod writer;
 
 pub use compress::Compressor;
-pub use console::{StdoutDone, StdoutQueue};
+pub use console::{Standard, StdoutDone, StdoutQueue};
 pub use daemon::{Console, DaemonLog};
 pub use syslog::{SYSTEM, SyslogDone, SyslogLines, SyslogQueue};
 pub use writer::{LogConfig, Outcome, Writer};

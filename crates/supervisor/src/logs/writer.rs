@@ -208,7 +208,16 @@ impl Writer {
 
     fn open(&mut self) -> io::Result<()> {
         let path = &self.config.path;
-        let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o644).open(path);
+        // What is no file, such as a pipe, loses what its reader does not take: nobody waits for it.
+        let open = || {
+            let mut options = OpenOptions::new();
+            options
+                .append(true)
+                .create(true)
+                .mode(0o644)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open(path)
+        };
         let mut file = match (open(), path.parent()) {
             (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(folder)?;
@@ -217,10 +226,12 @@ impl Writer {
             (file, _) => file?,
         };
         let metadata = file.metadata()?;
+        // A line that this writer has begun itself goes on, unless a part of it is lost.
+        let goes_on = self.inode == metadata.ino() && self.lost == 0;
         self.inode = metadata.ino();
         self.size = if metadata.is_file() { metadata.len() } else { 0 };
-        self.line_open = self.size > 0 && last_byte(&mut file)? != b'\n';
-        if self.line_open {
+        self.line_open = self.size > 0 && last_byte(path)? != b'\n';
+        if self.line_open && !goes_on {
             // A line that a crash or a full disk cut short is not continued by another one.
             file.write_all(b"\n")?;
             self.size += 1;
@@ -274,7 +285,8 @@ impl Writer {
     }
 }
 
-fn last_byte(file: &mut File) -> io::Result<u8> {
+fn last_byte(path: &Path) -> io::Result<u8> {
+    let mut file = File::open(path)?;
     let mut byte = [0];
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut byte)?;

@@ -2,14 +2,18 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{fchown, pipe2};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 use super::user::Ids;
 
 /// How much a program may be ahead of its log; the kernel's own default where this is not allowed.
-const CAPACITY: i32 = 256 << 10;
+const CAPACITY: i32 = 512 << 10;
 
 /// A pipe: where the daemon reads, without waiting, and where the program writes. It belongs to the program's
 /// user, so that the program may open `/dev/stdout` again.
@@ -22,6 +26,12 @@ pub fn output(owner: Option<&Ids>) -> io::Result<(OwnedFd, OwnedFd)> {
         let _ = fchown(write.as_fd(), Some(owner.uid), Some(owner.gid));
     }
     Ok((read, write))
+}
+
+/// Waits for what comes through a pipe, as long as the value lives; the pipe itself stays open after it.
+pub fn watch(pipe: &Rc<OwnedFd>) -> io::Result<AsyncFd<Rc<OwnedFd>>> {
+    // SAFETY: the value holds the pipe, which is open and the same as long as somebody does.
+    Ok(unsafe { AsyncFd::register_with_interest(Rc::clone(pipe), Interest::READABLE) }?)
 }
 
 /// A pipe for a program's input: where the program reads, and where the daemon writes, without waiting. That end

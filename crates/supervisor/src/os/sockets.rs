@@ -70,8 +70,10 @@ fn give(path: &Path, mode: Option<u32>, owner: Option<&str>) -> io::Result<()> {
 
 /// Listens on `host:port`.
 pub fn listen_tcp(address: &str, backlog: i32) -> io::Result<OwnedFd> {
-    let address =
-        address.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("the host has no address"))?;
+    // A name such as localhost that means both is reached by most at the old one.
+    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    let address = *first.ok_or_else(|| io::Error::other("the host has no address"))?;
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;

@@ -179,6 +179,18 @@ impl Program {
         self.state
     }
 
+    /// Whether it is being ended only to begin anew: to its clients it runs.
+    #[must_use]
+    pub fn begins_anew(&self) -> bool {
+        self.again && self.state == ProcessState::Stopping
+    }
+
+    /// From now on an end is the end: nothing starts it but a client.
+    pub fn never_again(&mut self) {
+        self.again = false;
+        self.rules.restart = Restart::Never;
+    }
+
     /// Its process, while there is one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

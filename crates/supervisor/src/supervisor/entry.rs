@@ -116,6 +116,11 @@ impl Entry {
         )
     }
 
+    /// Whether it is up or on its way up, by whatever way.
+    pub(super) fn runs(&self) -> bool {
+        self.life.state().is_running() || self.life.begins_anew()
+    }
+
     /// Whether it needs this socket to stay open.
     pub(super) fn holds(&self, socket: &str) -> bool {
         self.life.state().is_running() && self.config.uses(socket)

@@ -37,6 +37,10 @@ impl Stdin {
     /// Writes what fits at once, and the rest when the program has read.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), StdinError> {
         let mut waiting = self.waiting.borrow_mut();
+        // All or nothing; what comes alone is taken whatever its size, for nothing waits beside it.
+        if !waiting.is_empty() && waiting.len() + bytes.len() > WAITING_BYTES_MAX {
+            return Err(StdinError::Full);
+        }
         if waiting.is_empty() {
             while !bytes.is_empty() {
                 match self.pipe.try_write(bytes) {
@@ -48,9 +52,6 @@ impl Stdin {
         }
         if bytes.is_empty() {
             return Ok(());
-        }
-        if waiting.len() + bytes.len() > WAITING_BYTES_MAX {
-            return Err(StdinError::Full);
         }
         let idle = waiting.is_empty();
         waiting.extend_from_slice(bytes);

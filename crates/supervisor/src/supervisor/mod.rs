@@ -41,6 +41,7 @@ use crate::program::{Action, Exit, Input, Level, ProcessState};
 use broadcast::Ticks;
 use entry::{Entry, Id};
 use inbox::Inbox;
+pub use output::StderrCell;
 use output::{Output, Shared};
 use queue::Graph;
 use remains::Remains;
@@ -76,6 +77,8 @@ pub struct Parts {
     pub compressor: Compressor,
     /// The daemon's own stdout.
     pub stdout: StdoutQueue,
+    /// The daemon's own stderr, for those programs that write to it.
+    pub stderr: Rc<StderrCell>,
     /// The daemon's own log.
     pub log: &'static DaemonLog,
     /// Calls of clients.
@@ -133,7 +136,7 @@ enum Note {
 impl Supervisor {
     /// Runs until everything has stopped.
     pub async fn run(parts: Parts, mut signals: Signals) -> Ending {
-        let Parts { config, source, guardian, compressor, stdout, log, mut calls } = parts;
+        let Parts { config, source, guardian, compressor, stdout, stderr, log, mut calls } = parts;
         let (notes, mut noted) = mpsc::channel(QUEUE_MAX);
         let inbox = Rc::new(Inbox::default());
         let daemon = &config.supervisord;
@@ -149,6 +152,7 @@ impl Supervisor {
             childlogdir: daemon.childlogdir.clone(),
             identifier: daemon.identifier.clone(),
             strip_ansi: daemon.strip_ansi,
+            stderr,
             auto: RefCell::default(),
             syslog: OnceCell::new(),
         };
@@ -323,6 +327,9 @@ impl Supervisor {
         while let Some(input) = inputs.pop() {
             let Some(entry) = self.entries.get_mut(&id) else { return };
             let before = entry.life.state();
+            if self.shutdown.is_some() {
+                entry.life.never_again();
+            }
             let actions = entry.life.on(input, now);
             entry.changed(before);
             for action in actions {

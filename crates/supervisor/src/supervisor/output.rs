@@ -6,20 +6,29 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::net::unix::pipe::Receiver;
+use nix::errno::Errno;
+use tokio::sync::Notify;
 
 use super::entry::Id;
 use super::inbox::{Inbox, Said};
 use crate::config::{self, Kind, Logfile};
 use crate::events::{Channel, Event, Piece, Stream, text};
 use crate::logs::{
-    Compressor, LogConfig, Outcome, SYSTEM, StdoutQueue, SyslogDone, SyslogLines, SyslogQueue, Writer, auto,
+    Compressor, LogConfig, Outcome, SYSTEM, Standard, StdoutDone, StdoutQueue, SyslogDone, SyslogLines,
+    SyslogQueue, Writer, auto,
 };
+use crate::os::pipes;
 
 /// Bytes read at once; then whoever else is ready has his turn.
 const READ_BYTES: usize = 256 << 10;
+/// Pipes of one output that are read: the current process' and those that orphans of earlier ones keep open.
+const PIPES_MAX: usize = 4;
+/// What counts as a small read.
+const SMALL_BYTES: usize = 2048;
+/// How long output gathers in the pipe after a small read.
+const GATHER: Duration = Duration::from_millis(1);
 /// Bytes read from each pipe at the end, however much a grandchild goes on writing.
 const DRAIN_BYTES_MAX: usize = 16 << 20;
 
@@ -31,6 +40,9 @@ thread_local! {
 /// Bytes read from a pipe when its program has exited, so that what it said comes before its end.
 const LAST_BYTES_MAX: usize = 1 << 20;
 
+/// The way to the daemon's own stderr, and its end.
+pub type StderrCell = OnceCell<(StdoutQueue, StdoutDone)>;
+
 /// What all outputs have in common.
 pub(super) struct Shared {
     pub(super) compressor: Compressor,
@@ -39,6 +51,8 @@ pub(super) struct Shared {
     pub(super) childlogdir: PathBuf,
     pub(super) identifier: String,
     pub(super) strip_ansi: bool,
+    /// The daemon's own stderr, once a program writes to it.
+    pub(super) stderr: Rc<StderrCell>,
     /// The names of the files that the daemon has named; an output keeps its own.
     pub(super) auto: RefCell<HashMap<(String, String, Stream), PathBuf>>,
     /// The system's log, once a program writes to it.
@@ -66,6 +80,16 @@ impl Shared {
         }
     }
 
+    fn stderr(&self) -> Option<StdoutQueue> {
+        if self.stderr.get().is_none() {
+            match StdoutQueue::start(Standard::Err) {
+                Ok(started) => drop(self.stderr.set(started)),
+                Err(error) => log::error!("cannot start the thread that writes to stderr: {error}"),
+            }
+        }
+        self.stderr.get().map(|(queue, _)| queue.clone())
+    }
+
     fn syslog(&self) -> Option<&SyslogQueue> {
         if self.syslog.get().is_none() {
             match SyslogQueue::start(PathBuf::from(SYSTEM)) {
@@ -83,6 +107,7 @@ pub(super) struct Output {
     group: String,
     stream: Stream,
     writer: RefCell<Option<Writer>>,
+    path: Option<PathBuf>,
     tee: Option<StdoutQueue>,
     syslog: RefCell<Option<SyslogLines>>,
     strip_ansi: bool,
@@ -94,13 +119,26 @@ pub(super) struct Output {
     pipes: RefCell<Vec<Rc<Source>>>,
 }
 
+/// What comes next for one pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Its end has come.
+    End,
+    /// Little came: more may gather before it is read again.
+    Gather,
+    /// Nothing is there.
+    Wait,
+}
+
 /// The output of one process.
 struct Source {
-    pipe: Receiver,
+    pipe: Rc<OwnedFd>,
     id: Id,
     start: u64,
     pid: u32,
     channel: RefCell<Channel>,
+    /// It is read no more.
+    over: Notify,
 }
 
 impl Output {
@@ -113,7 +151,9 @@ impl Output {
             Logfile::Auto if stream == Stream::Stderr && program.redirect_stderr => None,
             Logfile::Auto => shared.auto(program, stream),
         };
-        let writer = path.map(|path| {
+        // Nobody waits for the daemon's own outputs, so they are not written to from here.
+        let standard = path.as_deref().and_then(Standard::of);
+        let writer = path.clone().filter(|_| standard.is_none()).map(|path| {
             let config = LogConfig {
                 path,
                 maxbytes: output.maxbytes,
@@ -128,7 +168,12 @@ impl Output {
             group: program.group.clone(),
             stream,
             writer: RefCell::new(writer),
-            tee: output.tee.then(|| shared.stdout.clone()),
+            path,
+            tee: match standard {
+                Some(Standard::Err) => shared.stderr(),
+                Some(Standard::Out) => Some(shared.stdout.clone()),
+                None => output.tee.then(|| shared.stdout.clone()),
+            },
             syslog: RefCell::new(match output.syslog {
                 true => shared.syslog().map(|queue| queue.lines(&program.name)),
                 false => None,
@@ -147,7 +192,7 @@ impl Output {
 
     /// The log file, if there is one.
     pub(super) fn path(&self) -> Option<PathBuf> {
-        self.writer.borrow().as_ref().map(|writer| writer.path().to_path_buf())
+        self.path.clone()
     }
 
     pub(super) fn reopen(&self) {
@@ -163,29 +208,76 @@ impl Output {
 
     /// Reads the output of a process until its end, beside the loop.
     pub(super) fn read(self: &Rc<Self>, pipe: OwnedFd, id: Id, start: u64, pid: u32) {
-        let pipe = match Receiver::from_owned_fd(pipe) {
-            Ok(pipe) => pipe,
-            Err(error) => return log::error!("cannot watch the output of a program: {error}"),
-        };
         if let Some(writer) = self.writer.borrow_mut().as_mut() {
             writer.open_now(Instant::now());
         }
         let channel = RefCell::new(Channel::new(self.capture_maxbytes, self.strip_ansi));
-        let source = Rc::new(Source { pipe, id, start, pid, channel });
+        let source = Rc::new(Source { pipe: Rc::new(pipe), id, start, pid, channel, over: Notify::new() });
+        self.let_go();
         self.pipes.borrow_mut().push(Rc::clone(&source));
         let output = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            while source.pipe.readable().await.is_ok() {
-                match output.take(&source) {
-                    Some(0) => break,
-                    Some(_) => tokio::task::yield_now().await,
-                    None => {}
-                }
-                output.inbox.room().await;
+            tokio::select! {
+                followed = output.follow(&source) => if let Err(error) = followed {
+                    log::error!("cannot watch the output of {}: {error}", output.process);
+                },
+                () = source.over.notified() => drop(output.take(&source)),
             }
             source.channel.borrow_mut().finish(|piece| output.piece(&source, piece));
             output.pipes.borrow_mut().retain(|other| !Rc::ptr_eq(other, &source));
         });
+    }
+
+    /// Closes the pipes that orphans of earlier processes keep open, but for the latest of them.
+    fn let_go(&self) {
+        let pipes = self.pipes.borrow();
+        let many = (pipes.len() + 1).saturating_sub(PIPES_MAX);
+        pipes.iter().take(many).for_each(|source| source.over.notify_one());
+    }
+
+    /// Reads until the end. While output gathers nobody waits for it, not even the kernel's list of those who do:
+    /// else each write of a few bytes would wake the daemon, and cost the program more than the write.
+    async fn follow(&self, source: &Source) -> io::Result<()> {
+        loop {
+            if self.wait_and_read(source).await? == Next::End {
+                return Ok(());
+            }
+            loop {
+                tokio::time::sleep(GATHER).await;
+                match self.read_on(source).await {
+                    Next::End => return Ok(()),
+                    Next::Gather => {}
+                    Next::Wait => break,
+                }
+            }
+        }
+    }
+
+    /// Waits for output, and reads until so little comes that it had better gather.
+    async fn wait_and_read(&self, source: &Source) -> io::Result<Next> {
+        let watched = pipes::watch(&source.pipe)?;
+        loop {
+            let mut ready = watched.readable().await?;
+            match self.read_on(source).await {
+                Next::Wait => ready.clear_ready(),
+                Next::Gather if self.protocol => {}
+                next => return Ok(next),
+            }
+        }
+    }
+
+    /// Reads as long as much is there; whoever else is ready has his turn in between.
+    async fn read_on(&self, source: &Source) -> Next {
+        loop {
+            let length = self.take(source);
+            self.inbox.room().await;
+            match length {
+                Some(0) => return Next::End,
+                Some(length) if length < SMALL_BYTES => return Next::Gather,
+                Some(_) => tokio::task::yield_now().await,
+                None => return Next::Wait,
+            }
+        }
     }
 
     /// Whether what it says concerns the loop.
@@ -227,9 +319,9 @@ impl Output {
     fn take(&self, source: &Source) -> Option<usize> {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.resize(READ_BYTES, 0);
-            let length = match source.pipe.try_read(buffer) {
+            let length = match nix::unistd::read(&source.pipe, buffer) {
                 Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(Errno::EAGAIN | Errno::EINTR) => return None,
                 Err(_) => 0,
             };
             let bytes = &buffer[..length];

@@ -1,9 +1,9 @@
 //! Who may start or stop now: along `depends_on`, then `priority`, independent programs at the same time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Supervisor;
-use super::entry::Id;
+use super::entry::{Entry, Id};
 use crate::program::Input;
 use crate::program::order::{Node, Order};
 
@@ -23,6 +23,15 @@ pub(super) struct Graph {
 impl Graph {
     pub(super) fn dependants(&self, id: Id) -> &[Id] {
         self.dependants.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether something that it depends on, directly or not, has stopped and nobody starts it.
+    pub(super) fn waits_in_vain(&self, id: Id, entries: &BTreeMap<Id, Entry>) -> bool {
+        self.depends_on(id).iter().any(|on| {
+            let Some(other) = entries.get(on) else { return true };
+            let stopped = other.life.state().is_stopped();
+            stopped && (!other.wanted || self.waits_in_vain(*on, entries))
+        })
     }
 
     fn depends_on(&self, id: Id) -> &[Id] {

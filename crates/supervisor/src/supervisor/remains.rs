@@ -1,7 +1,7 @@
 //! What a stopped program leaves behind: the rest of its process group, which may end its work until the program's
 //! own time for a stop is over.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -9,6 +9,11 @@ use super::Supervisor;
 use super::entry::Id;
 use crate::os::reaper;
 use crate::program::ProcessState;
+
+/// How long the rest of a group may take after its leader, however long the program itself may.
+const AFTER_LEADER_MAX: Duration = Duration::from_secs(5);
+/// The same for a rest that the stop signal was not for until now.
+const UNTOLD_MAX: Duration = Duration::from_secs(1);
 
 /// A process group without its leader.
 #[derive(Debug)]
@@ -41,6 +46,11 @@ impl Supervisor {
     pub(super) fn note_remains(&mut self, id: Id, group: u32, until: Instant) {
         if let Some(entry) = self.entries.get(&id).filter(|_| reaper::has_members(group)) {
             log::debug!("{} has stopped, but not all of its process group {group}", entry.config.name);
+            let told = entry.config.stopasgroup;
+            if !told {
+                let _ = reaper::signal(group, entry.config.stopsignal, true);
+            }
+            let until = until.min(Instant::now() + if told { AFTER_LEADER_MAX } else { UNTOLD_MAX });
             self.remains.push(Remains { name: entry.config.name.clone(), group, until });
         }
     }

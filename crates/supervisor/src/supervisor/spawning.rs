@@ -98,6 +98,9 @@ impl Supervisor {
         let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
         let config = &entry.config;
         let path = spawn::find(&command[0], self.path(config).as_deref())?;
+        let ids = entry
+            .ids()
+            .map_err(|why| SpawnError::User { user: config.user.clone().unwrap_or_default(), why })?;
         let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
         let null =
             null.map_err(|source| SpawnError::Io { step: "open /dev/null".to_owned(), source })?.into();
@@ -110,7 +113,7 @@ impl Supervisor {
             umask: Some(self.config.supervisord.umask),
             nice: None,
             rlimits: &[],
-            ids: None,
+            ids: ids.as_ref(),
             stdin: &null,
             stdout: &null,
             stderr: &null,

@@ -95,7 +95,7 @@ impl Supervisor {
             let held: Vec<ProcessState> =
                 dependants.filter(|other| other.unwanted).map(|other| other.life.state()).collect();
             if held.is_empty() {
-                if state != ProcessState::Stopping {
+                if state != ProcessState::Stopping || self.entries[&id].life.begins_anew() {
                     self.feed(id, Input::Stop);
                 }
             } else if held.iter().all(|state| *state == ProcessState::Stopping) {
@@ -167,6 +167,8 @@ impl Supervisor {
         let alive = self
             .entries
             .values()
+            // What cannot be signalled cannot be waited for.
+            .filter(|entry| entry.life.state() != ProcessState::Unknown)
             .filter(|entry| !entry.life.state().is_stopped() || entry.life.pid().is_some());
         let remains = self.remains.iter().map(|remains| remains.name().to_owned());
         alive.map(|entry| entry.config.name.clone()).chain(remains).collect()

@@ -76,11 +76,14 @@ impl Supervisor {
             Ok(ids) => ids,
             Err(fault) => return drop(answer.send(Err(fault))),
         };
+        for id in ids.iter().filter(|_| goal == Goal::Stopped) {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.wanted = false;
+            }
+        }
         // Only those that the call changes appear in its answer.
-        let concerned: Vec<Id> = ids
-            .into_iter()
-            .filter(|id| self.entries[id].life.state().is_running() == (goal == Goal::Stopped))
-            .collect();
+        let concerned: Vec<Id> =
+            ids.into_iter().filter(|id| self.entries[id].runs() == (goal == Goal::Stopped)).collect();
         let mut targets = Vec::with_capacity(concerned.len());
         for id in concerned {
             let name = self.namespec(id);
@@ -143,7 +146,7 @@ impl Supervisor {
                 self.feed(id, Input::Start);
             }
             Goal::Stopped => {
-                if !state.is_running() {
+                if !self.entries[&id].runs() {
                     if let Some(entry) = self.entries.get_mut(&id) {
                         entry.wanted = false;
                     }
@@ -216,7 +219,11 @@ impl Supervisor {
         let state = entry.life.state();
         match goal {
             Goal::Stopped => state.is_stopped().then_some(Ok(())),
-            Goal::Started if entry.wanted && self.shutdown.is_none() => None,
+            Goal::Started if entry.wanted && self.shutdown.is_none() => {
+                // What it waits for will not come by itself.
+                let hopeless = self.graph.waits_in_vain(id, &self.entries);
+                hopeless.then(|| Err(Fault::new(FaultCode::AbnormalTermination, name)))
+            }
             Goal::Started => match state {
                 ProcessState::Running => Some(Ok(())),
                 _ if !entry.life.spawn_error().is_empty() => {

@@ -83,10 +83,10 @@ stdout_logfile=NONE
         config.programs.iter().map(|p| format!("{} {}:{}", p.program, p.group, p.name)).collect();
     assert_eq!(
         programs,
-        ["worker site:worker_03", "worker site:worker_04", "web site:web", "cron cron:cron"]
+        ["web site:web", "worker site:worker_03", "worker site:worker_04", "cron cron:cron"]
     );
-    assert_eq!(config.programs[0].command, ["worker", "--n", "3", "--of", "2", "--group", "site"]);
-    let web = &config.programs[2];
+    assert_eq!(config.programs[1].command, ["worker", "--n", "3", "--of", "2", "--group", "site"]);
+    let web = &config.programs[0];
     assert_eq!(web.command, ["/usr/bin/gunicorn", "--bind", "unix:/run/web.sock", "app:eu"]);
     assert_eq!(web.environment, [("A".to_owned(), "0".to_owned())]);
     assert!(web.stopasgroup && web.killasgroup && web.redirect_stderr);
