@@ -346,3 +346,94 @@ fn the_rest_of_a_group_that_does_not_end_is_killed_in_time() {
     daemon.stop(seconds(5));
     assert!(began.elapsed() > std::time::Duration::from_millis(900), "it waited for the rest");
 }
+
+/// The attack: whoever reads the container's output stops reading, or is gone.
+#[test]
+fn a_program_that_logs_to_a_stalled_output_of_the_daemon_holds_up_nobody() {
+    let config = "[program.a]\ncommand = [\"sh\", \"-c\", \"while :; do echo 0123456789012345678901234567890123456789; done\"]\n\
+                  startsecs = 0\nstdout_logfile = \"/dev/stdout\"\nstdout_logfile_maxbytes = 0\nredirect_stderr = true\n";
+    let (read, write) = std::io::pipe().unwrap();
+    let mut daemon = Plan::new(Place::Plain, config).daemon("silent = true").stdout(write).start();
+    within(seconds(10), "the pipe is full", || {
+        let mut descriptor =
+            [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&read), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut descriptor, nix::poll::PollTimeout::ZERO).ok().filter(|ready| *ready == 1)
+    });
+    for _ in 0..20 {
+        assert_eq!(daemon.state("a"), "RUNNING");
+    }
+    drop(read);
+    assert_eq!(daemon.said(&["restart", "a"]), "a: stopped\na: started\n");
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn what_a_program_says_on_dev_stdout_is_said_by_the_daemon() {
+    let config = "[program.a]\ncommand = [\"sh\", \"-c\", \"echo out; echo err >&2; exec sleep 1000\"]\nstartsecs = 0\n\
+                  stdout_logfile = \"/dev/stdout\"\nstderr_logfile = \"/dev/stderr\"\nstdout_logfile_maxbytes = 0\nstderr_logfile_maxbytes = 0\n";
+    let (mut read, write) = std::io::pipe().unwrap();
+    let mut daemon = Plan::new(Place::Plain, config).daemon("silent = true").stdout(write).start();
+    let mut line = [0; 4];
+    read.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"out\n");
+    // The harness sends stderr to a file.
+    daemon.wrote("stdout", "err\n");
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn pipes_that_orphans_keep_open_are_let_go_in_the_end() {
+    let config = "[program.a]\ncommand = [\"sh\", \"-c\", \"sleep 20 & sleep 0.01\"]\nstartsecs = 0\nautorestart = true\n\
+                  stopasgroup = false\nkillasgroup = false\n";
+    let mut daemon = Daemon::start(Place::Plain, config);
+    daemon.logged_times("INFO spawned: 'a'", 40);
+    let open = daemon.descriptors();
+    assert!(open < 40, "{open} descriptors are open");
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn a_stop_while_a_program_is_restarted_for_its_health_is_a_stop() {
+    let code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('up', 'w').write('up')\nwhile True:\n    time.sleep(1)";
+    let keys = "directory = \"%(here)s\"\nstopwaitsecs = 2\nalive = { exec = \"test ! -e %(here)s/sick\", interval = \"50ms\", failures = 1 }";
+    let mut daemon = Daemon::start(Place::Plain, &python("a", code, keys));
+    daemon.wrote("up", "up");
+    fs::write(daemon.path("sick"), "").unwrap();
+    daemon.logged("WARN unhealthy: a is restarted");
+    assert_eq!(daemon.said(&["stop", "a"]), "a: stopped\n");
+    assert_eq!(daemon.state("a"), "STOPPED");
+    assert_eq!(daemon.log().matches("INFO spawned: 'a'").count(), 1);
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn whoever_starts_all_does_not_wait_for_what_will_not_come() {
+    let config = "[program.db]\ncommand = \"false\"\nstartretries = 0\nautostart = false\n".to_owned()
+        + &sleeper("app", "autostart = false\ndepends_on = [\"db\"]");
+    let daemon = Daemon::start(Place::Plain, &config);
+    let said = daemon.said(&["start", "all"]);
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["app: ERROR (abnormal termination)", "db: ERROR (spawn error)"]);
+}
+
+#[test]
+fn an_event_of_any_size_reaches_its_listener_whole() {
+    let listener = python("ear", LISTENER, "directory = \"%(here)s\"\nevents = [\"PROCESS_COMMUNICATION\"]")
+        .replace("[program.ear]", "[eventlistener.ear]");
+    let code = "import time\nprint('<!--XSUPERVISOR:BEGIN-->' + 'x' * 3000000 + '<!--XSUPERVISOR:END-->', flush=True)\ntime.sleep(1000)";
+    let talks = python("talks", code, "stdout_capture_maxbytes = \"4MB\"\nstdout_logfile = \"NONE\"");
+    let mut daemon = Daemon::start(Place::Plain, &(listener + &talks));
+    within(seconds(30), "it is heard", || {
+        (daemon.read("heard").matches('x').count() >= 3_000_000).then_some(())
+    });
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn what_only_a_kill_is_for_does_not_hold_up_the_stop() {
+    let config = "[program.a]\ncommand = [\"sh\", \"-c\", \"sleep 1001 & exec sleep 1002\"]\nstartsecs = 0\n\
+                  stopasgroup = false\nkillasgroup = true\nstopwaitsecs = 30\n";
+    let mut daemon = Daemon::start(Place::Plain, config);
+    assert!(daemon.stop(seconds(10)) < seconds(3));
+}
