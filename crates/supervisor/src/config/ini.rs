@@ -52,7 +52,9 @@ fn comment_start(line: &str) -> Option<usize> {
 /// All comments with their lines, without their marks.
 pub(super) fn comments(text: &str) -> Vec<(usize, String)> {
     let comment = |(n, line): (usize, &str)| {
-        let text = Line::new(line).comment?.trim_start_matches([';', '#']).trim().to_owned();
+        let text = Line::new(line).comment?.trim_start_matches([';', '#']);
+        // TOML has no other control characters in its comments.
+        let text = text.replace(|c: char| c.is_control() && c != '\t', " ").trim().to_owned();
         Some((n + 1, text))
     };
     text.lines().enumerate().filter_map(comment).collect()

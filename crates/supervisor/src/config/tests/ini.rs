@@ -409,3 +409,9 @@ proptest::proptest! {
         let _ = arguments::parse(text.split_whitespace().map(std::ffi::OsString::from), &[]);
     }
 }
+
+#[test]
+fn a_comment_is_one_in_toml_too() {
+    let comments = crate::config::ini::comments("; form\u{c}feed \u{0}\nkey=value ; \tend\n");
+    assert_eq!(comments, [(1, "form feed".to_owned()), (2, "end".to_owned())]);
+}
