@@ -166,10 +166,12 @@ impl Seats {
         None
     }
 
-    /// Room for one more descriptor, at once.
+    /// Room for one more descriptor.
     pub(super) fn dismiss_one(&self) {
         let last = self.taken.borrow().values().min_by_key(|seat| (seat.worth(), seat.since.get())).cloned();
-        if let Some(last) = last {
+        // One that has just come is given the moment that its request takes.
+        let settled = |seat: &Rc<Seat>| seat.since.get() + self.limits.settle_time <= Instant::now();
+        if let Some(last) = last.filter(settled) {
             self.dismiss(&last);
         }
     }

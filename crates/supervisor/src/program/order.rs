@@ -23,7 +23,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// The order of these nodes, which must not depend on each other in a circle.
+    /// The order of these nodes. In a circle the one with the lowest priority comes first, as if it did not depend on
+    /// the others.
     #[must_use]
     pub fn new(nodes: &[Node]) -> Self {
         let mut dependants = vec![Vec::new(); nodes.len()];
@@ -36,14 +37,27 @@ impl Order {
         let mut next: BinaryHeap<_> =
             (0..nodes.len()).filter(|n| missing[*n] == 0).map(|n| Reverse((nodes[n].priority, n))).collect();
         let mut start = Vec::with_capacity(nodes.len());
-        while let Some(Reverse((_, n))) = next.pop() {
+        let mut placed = vec![false; nodes.len()];
+        loop {
+            let first = next.pop().map(|Reverse((_, n))| n);
+            // A circle, which no file has, but a half taken over one may: it begins somewhere.
+            let rest = || (0..nodes.len()).filter(|n| !placed[*n]).min_by_key(|n| (nodes[*n].priority, *n));
+            let Some(n) = first.or_else(rest) else { break };
+            if std::mem::replace(&mut placed[n], true) {
+                continue;
+            }
             start.push(n);
             for dependant in &dependants[n] {
                 missing[*dependant] -= 1;
-                if missing[*dependant] == 0 {
+                if missing[*dependant] == 0 && !placed[*dependant] {
                     next.push(Reverse((nodes[*dependant].priority, *dependant)));
                 }
             }
+        }
+        let mut rank = vec![0; nodes.len()];
+        start.iter().enumerate().for_each(|(at, n)| rank[*n] = at);
+        for (n, dependants) in dependants.iter_mut().enumerate() {
+            dependants.retain(|dependant| rank[*dependant] > rank[n]);
         }
         Self { start, dependants }
     }
@@ -69,6 +83,12 @@ mod tests {
         }
         let within = |own| Node { priority: (1, own), depends_on: Vec::new() };
         assert_eq!(Order::new(&[within(2), within(1), node(0, &[])]).start, [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_circle_begins_somewhere_and_is_none_any_more() {
+        let order = Order::new(&[node(2, &[1]), node(1, &[0]), node(0, &[0])]);
+        assert_eq!((order.start, order.dependants), (vec![1, 0, 2], vec![vec![2], vec![0], vec![]]));
     }
 
     #[test]

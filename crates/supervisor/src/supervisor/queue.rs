@@ -72,11 +72,17 @@ impl Supervisor {
             .collect();
         let order = Order::new(&nodes);
         let named = |places: &[usize]| places.iter().map(|n| ids[*n]).collect();
+        let mut depends_on: HashMap<Id, Vec<Id>> = HashMap::new();
+        for (n, dependants) in order.dependants.iter().enumerate() {
+            for dependant in dependants {
+                depends_on.entry(ids[*dependant]).or_default().push(ids[n]);
+            }
+        }
         let names = places.keys().map(|name| (*name).to_owned()).collect();
         self.graph = Graph {
             names,
             ids: named(&order.start),
-            depends_on: ids.iter().zip(&nodes).map(|(id, node)| (*id, named(&node.depends_on))).collect(),
+            depends_on,
             dependants: ids.iter().zip(&order.dependants).map(|(id, places)| (*id, named(places))).collect(),
         };
     }
