@@ -41,7 +41,11 @@ impl Order {
         loop {
             let first = next.pop().map(|Reverse((_, n))| n);
             // A circle, which no file has, but a half taken over one may: it begins somewhere.
-            let rest = || (0..nodes.len()).filter(|n| !placed[*n]).min_by_key(|n| (nodes[*n].priority, *n));
+            let waited_for = |n: &usize| dependants[*n].iter().any(|dependant| !placed[*dependant]);
+            let rest = || {
+                let left = (0..nodes.len()).filter(|n| !placed[*n]).filter(waited_for);
+                left.min_by_key(|n| (nodes[*n].priority, *n))
+            };
             let Some(n) = first.or_else(rest) else { break };
             if std::mem::replace(&mut placed[n], true) {
                 continue;
