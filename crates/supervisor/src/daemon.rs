@@ -179,8 +179,8 @@ fn serve(listener: OwnedFd, http: &HttpServer, calls: mpsc::Sender<Pending>) -> 
 
 /// Waits until everybody has the whole answer to what he asked, `shutdown` itself included.
 async fn last_answers(places: &[Places]) {
-    while places.iter().any(Places::are_waiting) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    for places in places {
+        places.answered().await;
     }
 }
 

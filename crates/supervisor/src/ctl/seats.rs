@@ -41,6 +41,8 @@ pub(super) struct Seat {
     /// Bytes that are kept for it: of its request, or of answers that it has not read yet.
     held: Cell<usize>,
     leave: Notify,
+    /// Shared by all: somebody does something else now.
+    changed: Rc<Notify>,
     /// Who reads from it, and waits differently in another phase.
     reader: RefCell<Option<Waker>>,
 }
@@ -49,6 +51,7 @@ impl Seat {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
+        self.changed.notify_waiters();
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -100,6 +103,7 @@ pub(super) struct Seats {
     next: Cell<u64>,
     taken: RefCell<BTreeMap<u64, Rc<Seat>>>,
     freed: Notify,
+    changed: Rc<Notify>,
 }
 
 /// A place that is free again when this is dropped.
@@ -113,12 +117,19 @@ impl Drop for Taken {
     fn drop(&mut self) {
         self.seats.taken.borrow_mut().remove(&self.seat.number);
         self.seats.freed.notify_one();
+        self.seats.changed.notify_waiters();
     }
 }
 
 impl Seats {
     pub(super) fn new(limits: Limits) -> Rc<Self> {
-        Rc::new(Self { limits, next: Cell::new(0), taken: RefCell::default(), freed: Notify::new() })
+        Rc::new(Self {
+            limits,
+            next: Cell::new(0),
+            taken: RefCell::default(),
+            freed: Notify::new(),
+            changed: Rc::default(),
+        })
     }
 
     /// A place for a new connection; the one with the least reason to stay gives way. One that has just come is
@@ -139,6 +150,7 @@ impl Seats {
             known: Cell::new(false),
             held: Cell::new(0),
             leave: Notify::new(),
+            changed: Rc::clone(&self.changed),
             reader: RefCell::default(),
         });
         self.taken.borrow_mut().insert(number, Rc::clone(&seat));
@@ -185,9 +197,16 @@ impl Seats {
         self.limits
     }
 
-    /// How many wait for an answer.
-    pub(super) fn answering(&self) -> usize {
-        self.taken.borrow().values().filter(|seat| seat.phase.get() == Phase::Answer).count()
+    /// Until nobody waits for an answer.
+    pub(super) async fn answered(&self) {
+        loop {
+            // Before the look, so that no change is missed.
+            let changed = self.changed.notified();
+            if !self.taken.borrow().values().any(|seat| seat.phase.get() == Phase::Answer) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// How many follow a log.

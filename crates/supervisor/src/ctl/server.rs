@@ -144,10 +144,9 @@ impl Places {
         Self(Seats::new(limits))
     }
 
-    /// Whether somebody has asked and has not got the whole answer.
-    #[must_use]
-    pub fn are_waiting(&self) -> bool {
-        self.0.answering() > 0
+    /// Until everybody who has asked has the whole answer.
+    pub async fn answered(&self) {
+        self.0.answered().await;
     }
 }
 

@@ -12,9 +12,9 @@
 //!                   FATAL                 a signal cannot be sent ──▶ UNKNOWN
 //! ```
 //!
-//! The transitions are those of supervisor 4.3 `process.py`, with three additions: STARTING also lasts until the
-//! program is ready, if it has a readiness check; `start_limit` counts every start; and waiting is on a clock that
-//! nobody can set.
+//! The transitions are those of supervisor 4.3 `process.py`, with four additions: STARTING also lasts until the
+//! program is ready, if it has a readiness check; a program that no longer serves goes through STOPPING to STARTING;
+//! `start_limit` counts every start; and waiting is on a clock that nobody can set.
 
 mod backoff;
 mod exit;
@@ -216,11 +216,6 @@ impl Program {
     #[must_use]
     pub fn exit(&self) -> Option<&Exit> {
         self.exit.as_ref()
-    }
-
-    /// Whether a change of rules is taken over without a new process.
-    pub fn set_rules(&mut self, rules: Rules) {
-        self.rules = rules;
     }
 
     /// Why it was not ready the last time it was asked; the log says so if its time is over.

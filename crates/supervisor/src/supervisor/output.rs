@@ -1,4 +1,4 @@
-//! One output of a program on its way from the pipe into its log, and to the daemon's stdout if it is teed.
+//! One output of a program on its way from the pipe to everybody who gets it: log, daemon's outputs, listeners.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
