@@ -59,6 +59,14 @@ impl Reader {
         Self(Process::start(&mut command))
     }
 
+    /// curl that has the stream compressed.
+    pub fn curl_compressed(stack: &Stack, path: &str) -> Self {
+        let mut command = Command::new("curl");
+        command.args(["-sN", "--compressed", "-H", "Accept: text/event-stream"]);
+        command.arg(format!("{}{path}", stack.origin()));
+        Self(Process::start(&mut command))
+    }
+
     /// Everything that the client said.
     pub fn lines(&self) -> Vec<String> {
         self.0.lines()

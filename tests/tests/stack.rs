@@ -42,6 +42,7 @@ fn every_kind_of_client_gets_every_event_in_order_with_its_id() {
     let path = "/sse?topic=job:*";
     let readers = [
         ("curl", Reader::curl(&stack, path, None)),
+        ("curl --compressed", Reader::curl_compressed(&stack, path)),
         ("sseclient-py", Reader::python("sseclient", &stack, path, 1000, None)),
         ("httpx-sse", Reader::python("httpx", &stack, path, 1000, None)),
         ("eventsource", Reader::node(&stack, path, 1000, None)),
@@ -50,9 +51,11 @@ fn every_kind_of_client_gets_every_event_in_order_with_its_id() {
     for (_, reader) in &readers {
         reader.greeted();
     }
+    let compression = stack.health()["compression"].clone();
+    assert_eq!(compression["streams"], 5, "all but the first have it compressed: {compression}");
     let answer = stack.publish_with_curl(&batch(1000));
     let ids: Vec<&str> = answer["ids"].as_array().expect("ids").iter().filter_map(|id| id.as_str()).collect();
-    assert_eq!((ids.len(), answer["receivers"].as_u64()), (1000, Some(5000)));
+    assert_eq!((ids.len(), answer["receivers"].as_u64()), (1000, Some(6000)));
     for (name, reader) in &readers {
         let events = reader.wait_for(1000);
         assert_numbers(&events, 1, 1000);

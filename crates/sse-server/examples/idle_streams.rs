@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use sse_server::backplane::{self, Backplane};
-use sse_server::fanout::{self, ConnectionId, ConnectionInfo, Fanout, NewStream};
+use sse_server::fanout::{self, ConnectionId, ConnectionInfo, Encoding, Fanout, NewStream};
 use sse_server::hub::limits::{ConnectionConfig, ConnectionLimits};
 use sse_server::hub::{After, Interest, TopicFilter};
 
@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         };
         let stream = NewStream {
             head: vec![b'x'; 250],
-            chunked: true,
+            encoding: Encoding::Chunked,
             interest: Interest::new(topics, Vec::new(), false),
             after: After::Live,
             permit: limits.admit(client)?,

@@ -112,10 +112,26 @@ impl Exposition {
             .map(|(label, reason)| (label.as_str(), counters.closed.get(reason)))
             .collect();
         self.family("sse_streams_closed_total", "counter", "Streams ended, by reason.", &closed);
+        self.family(
+            "sse_compression_streams",
+            "gauge",
+            "Compressed streams open now.",
+            &[("", get(&counters.gzip_streams))],
+        );
         for (name, help, counter) in [
             ("sse_events_delivered_total", "Events handed to streams.", &counters.delivered),
             ("sse_events_replayed_total", "Events handed to streams from the history.", &counters.replayed),
             ("sse_bytes_sent_total", "Bytes handed to the kernel for streams.", &counters.bytes_sent),
+            (
+                "sse_compression_bytes_in_total",
+                "Bytes of text given to compressed streams.",
+                &counters.gzip_bytes_in,
+            ),
+            (
+                "sse_compression_bytes_out_total",
+                "Bytes that compressed streams were given for it.",
+                &counters.gzip_bytes_out,
+            ),
             ("sse_heartbeats_sent_total", "Heartbeats sent.", &counters.heartbeats),
             ("sse_heartbeat_failures_total", "Heartbeats that found nobody.", &counters.heartbeat_failures),
         ] {

@@ -189,6 +189,8 @@ fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow
             idle_timeout: config.idle_timeout,
             reconnect_spread_ms: config.reconnect_spread_ms,
             drain_timeout: DRAIN_TIMEOUT,
+            gzip_level: config.compression_level,
+            gzip_threshold: config.compression_threshold,
             ..fanout::Config::default()
         },
         backplane.clone(),

@@ -100,6 +100,12 @@ pub struct Config {
     pub history_age_max: Duration,
     /// Bytes of the newest events that are in memory too when the history is on disk.
     pub history_cache_bytes: usize,
+    /// Whether streams are compressed for clients that accept it.
+    pub compression: bool,
+    /// How hard, 1 to 9.
+    pub compression_level: u32,
+    /// Bytes below which a round is not compressed.
+    pub compression_threshold: usize,
     /// Whose word about a client's address counts.
     pub trusted_proxies: Vec<IpNet>,
     /// How long a request may take to arrive.
@@ -302,6 +308,9 @@ impl Reader {
             history_bytes_max: self.number("history_bytes", 0, 1 << 40),
             history_age_max: seconds(self.number("history_age", 0, 10 * 365 * 86_400)),
             history_cache_bytes: self.number("history_cache_bytes", 0, 1 << 40),
+            compression: self.compression(),
+            compression_level: self.number("compression_level", 1, 9),
+            compression_threshold: self.number("compression_threshold", 0, 64 << 20),
             trusted_proxies: self.list("trusted_proxies", network),
             request_timeout: seconds(self.number("request_timeout", 1, 3600)),
             warnings,
@@ -368,6 +377,17 @@ impl Reader {
             self.mistakes.push(format!("{name} must be visible ASCII characters without spaces"));
         }
         Some(token)
+    }
+
+    fn compression(&mut self) -> bool {
+        match &*self.text("compression") {
+            "gzip" => true,
+            "off" => false,
+            _ => {
+                self.mistake("compression", "it must be gzip or off");
+                false
+            }
+        }
     }
 
     fn history(&mut self) -> HistoryKind {
@@ -458,12 +478,12 @@ mod tests {
 
     #[test]
     fn an_unknown_name_names_the_nearest_one() {
-        let config = load(&[("SSE_MAX_CONECTIONS", "5"), ("SSE_COMPRESSION_THRESHOLD", "100")]).unwrap();
+        let config = load(&[("SSE_MAX_CONECTIONS", "5"), ("SSE_LIMITS", "cluster")]).unwrap();
         assert_eq!(
             config.warnings,
             [
                 "SSE_MAX_CONECTIONS is not a setting of sse-server, did you mean SSE_MAX_CONNECTIONS?",
-                "SSE_COMPRESSION_THRESHOLD has no effect in this version"
+                "SSE_LIMITS has no effect in this version"
             ]
         );
         let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();

@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 21] = [
+pub const SETTINGS: [Setting; 24] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -127,6 +127,24 @@ pub const SETTINGS: [Setting; 21] = [
         "Bytes of the newest events that are held in memory too when the history is on disk; older ones are read from there.",
     ),
     setting(
+        "compression",
+        "SSE_COMPRESSION",
+        "gzip",
+        "gzip: a stream whose client accepts it is compressed, once for all that get the same events; off: none is.",
+    ),
+    setting(
+        "compression_level",
+        "SSE_COMPRESSION_LEVEL",
+        "6",
+        "How hard compression tries: 1, fastest, to 9, smallest.",
+    ),
+    setting(
+        "compression_threshold",
+        "SSE_COMPRESSION_THRESHOLD",
+        "0",
+        "Bytes below which what a stream is given at once goes uncompressed; 0 to 67108864.",
+    ),
+    setting(
         "trusted_proxies",
         "SSE_TRUSTED_PROXIES",
         "",
@@ -154,8 +172,7 @@ pub(super) const REFUSED: [&str; 9] = [
 ];
 
 /// Names of what is to come that change nothing but speed or convenience: said, and passed over.
-pub(super) const WITHOUT_EFFECT: [&str; 5] =
-    ["SSE_COMPRESSION", "SSE_COMPRESSION_THRESHOLD", "SSE_FLUSH_INTERVAL", "SSE_CORS_ORIGINS", "SSE_LIMITS"];
+pub(super) const WITHOUT_EFFECT: [&str; 3] = ["SSE_FLUSH_INTERVAL", "SSE_CORS_ORIGINS", "SSE_LIMITS"];
 
 /// `, did you mean …?` if one of the known names is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {

@@ -18,6 +18,12 @@ pub struct Counters {
     pub replayed: AtomicU64,
     /// Bytes handed to the kernel.
     pub bytes_sent: AtomicU64,
+    /// Compressed streams open now.
+    pub gzip_streams: AtomicU64,
+    /// Bytes of text that compressed streams were given.
+    pub gzip_bytes_in: AtomicU64,
+    /// What they were given for it.
+    pub gzip_bytes_out: AtomicU64,
     /// Heartbeats sent.
     pub heartbeats: AtomicU64,
     /// Heartbeats that found nobody.
@@ -86,14 +92,20 @@ pub(super) struct Tally {
     pub(super) delivered: u64,
     pub(super) replayed: u64,
     pub(super) bytes: u64,
+    pub(super) text: u64,
+    pub(super) packed: u64,
 }
 
 impl Tally {
     pub(super) fn give(&mut self, counters: &Counters) {
-        let Self { delivered, replayed, bytes } = std::mem::take(self);
-        for (counter, count) in
-            [(&counters.delivered, delivered), (&counters.replayed, replayed), (&counters.bytes_sent, bytes)]
-        {
+        let Self { delivered, replayed, bytes, text, packed } = std::mem::take(self);
+        for (counter, count) in [
+            (&counters.delivered, delivered),
+            (&counters.replayed, replayed),
+            (&counters.bytes_sent, bytes),
+            (&counters.gzip_bytes_in, text),
+            (&counters.gzip_bytes_out, packed),
+        ] {
             if count > 0 {
                 counter.fetch_add(count, Ordering::Relaxed);
             }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::command::Command;
 use super::fetch::Fetched;
+use super::gzip::Checksum;
 use super::stream::Owner;
 use super::wire::Encoding;
 use crate::hub::{Subscription, Wake};
@@ -23,6 +24,8 @@ pub(super) struct Arrival {
     pub(super) socket: OwnedFd,
     /// Response head and greeting, framed.
     pub(super) opening: Vec<u8>,
+    /// Of the greeting.
+    pub(super) greeted: Checksum,
     pub(super) encoding: Encoding,
     pub(super) subscription: Subscription,
     pub(super) owner: Box<Owner>,

@@ -6,6 +6,7 @@ mod counters;
 pub mod detach;
 mod fetch;
 mod group;
+mod gzip;
 mod mailbox;
 mod reactor;
 mod roster;
@@ -31,10 +32,12 @@ pub use command::{ANSWER_WITHIN, NoAnswer, StreamInfo};
 pub use connection::{ConnectionId, ConnectionInfo, EndReason, NotAnId, StreamEnd};
 pub use counters::{Closed, Counters, Histogram};
 use fetch::Fetcher;
+use gzip::Checksum;
 use mailbox::{Arrival, Mailbox};
 use reactor::Reactor;
 use stream::Owner;
-use wire::{Chunk, Encoding};
+use wire::Chunk;
+pub use wire::Encoding;
 
 /// How streams are written; each bound says what happens at it.
 #[derive(Debug, Clone)]
@@ -59,6 +62,14 @@ pub struct Config {
     pub unsent_bytes_max: u32,
     /// Bytes a client may send after its request; beyond it the stream is closed.
     pub input_bytes_max: usize,
+    /// How hard compression tries, 1 to 9.
+    pub gzip_level: u32,
+    /// A round of fewer bytes is not compressed.
+    pub gzip_threshold: usize,
+    /// Text that a group of compressed streams keeps, so that the next is told in fewer bytes.
+    pub gzip_window_bytes: usize,
+    /// What of it a single stream may cost; a group has as many as it has streams.
+    pub gzip_window_bytes_per_stream: usize,
 }
 
 impl Default for Config {
@@ -73,6 +84,10 @@ impl Default for Config {
             round_events_max: 512,
             unsent_bytes_max: 256 << 10,
             input_bytes_max: 64 << 10,
+            gzip_level: 6,
+            gzip_threshold: 0,
+            gzip_window_bytes: 4 << 10,
+            gzip_window_bytes_per_stream: 1 << 10,
         }
     }
 }
@@ -81,8 +96,8 @@ impl Default for Config {
 pub struct NewStream {
     /// The complete response head, up to and with its empty line.
     pub head: Vec<u8>,
-    /// Whether the head promised `Transfer-Encoding: chunked`.
-    pub chunked: bool,
+    /// What the head promised.
+    pub encoding: Encoding,
     /// What the stream wants.
     pub interest: Interest,
     /// Where it starts.
@@ -148,7 +163,7 @@ impl Fanout {
     /// Hands a socket over to the reactor with the fewest streams, which writes the head, the greeting, the
     /// replay and everything after. The position in the order of events is fixed before this returns.
     pub fn attach(&self, socket: OwnedFd, stream: NewStream) -> Result<(), AttachError> {
-        let NewStream { head, chunked, interest, after, permit, connection, on_end } = stream;
+        let NewStream { head, encoding, interest, after, permit, connection, on_end } = stream;
         let Shared { config, backplane, counters, reactors, draining, .. } = &*self.0;
         prepare(&socket, config)?;
         let retry_ms = wire::random_between(RETRY_MS_LEAST, RETRY_MS_SPREAD);
@@ -161,15 +176,22 @@ impl Fanout {
         }
         let asked = interest.clone();
         let subscription = backplane.hub().subscribe(*reader, interest, after, backplane.now_ms());
-        let encoding = if chunked { Encoding::Chunked } else { Encoding::Plain };
         let mut greeting = Chunk::default();
         let (heartbeat, start) = (config.heartbeat_interval, &subscription.start);
         wire::greet(greeting.begin(), retry_ms, connection.id, &asked, heartbeat, start);
+        let mut greeted = Checksum::default();
+        if encoding == Encoding::Gzip {
+            greeted.add(greeting.text());
+            let mut packed = Chunk::default();
+            packed.begin().extend_from_slice(&gzip::HEADER);
+            gzip::store(greeting.text(), packed.body());
+            greeting = packed;
+        }
         greeting.finish(encoding);
         let opening = [&head, greeting.bytes()].concat();
         let owner = Box::new(Owner { permit, connection, on_end });
         counters.opened.fetch_add(1, Ordering::Relaxed);
-        mailbox.send(Arrival { socket, opening, encoding, subscription, owner });
+        mailbox.send(Arrival { socket, opening, greeted, encoding, subscription, owner });
         Ok(())
     }
 

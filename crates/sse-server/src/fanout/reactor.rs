@@ -19,12 +19,13 @@ use mio::{Events, Interest, Poll};
 use super::command::{self, Command};
 use super::counters::Tally;
 use super::fetch::{Fetch, Fetched};
-use super::group::{Round, Slot};
+use super::group::{Round, Slot, Window};
+use super::gzip::{self, Given, Packer};
 use super::mailbox::{Arrival, Mailbox};
 use super::roster::{Handle, Roster, from_token, to_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
-use super::wire::{self, Chunk};
+use super::wire::{self, Chunk, Encoding};
 use super::{Config, ConnectionId, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
 
@@ -78,7 +79,9 @@ pub(super) struct Reactor {
     due: Vec<Handle>,
     fetched: Vec<Fetched>,
     chunk: Chunk,
+    text: Vec<u8>,
     scratch: Box<[u8]>,
+    packer: Packer,
 }
 
 impl Reactor {
@@ -92,6 +95,11 @@ impl Reactor {
         let mailbox = Arc::new(Mailbox::new(poll.registry())?);
         let reader = hub.reader(Arc::clone(&mailbox) as Arc<dyn Wake>);
         let bucket_ms = millis(config.heartbeat_interval) / 32;
+        let window = Window {
+            bytes_max: config.gzip_window_bytes,
+            bytes_per_stream: config.gzip_window_bytes_per_stream,
+        };
+        let packer = Packer::new(config.gzip_level, config.gzip_threshold);
         let reactor = Self {
             config,
             hub,
@@ -101,7 +109,7 @@ impl Reactor {
             poll,
             began: Instant::now(),
             now_ms: 0,
-            roster: Roster::new(),
+            roster: Roster::new(window),
             ready: VecDeque::new(),
             heartbeats: Wheel::new(bucket_ms),
             idle_look_ms: 0,
@@ -122,6 +130,8 @@ impl Reactor {
             due: Vec::new(),
             fetched: Vec::new(),
             chunk: Chunk::default(),
+            text: Vec::new(),
+            packer,
             scratch: vec![0; 16 << 10].into(),
         };
         Ok((reactor, reader, mailbox))
@@ -292,18 +302,23 @@ impl Reactor {
         }
         let found = self.roster.iter().find(|(_, stream)| stream.connection().id == id);
         let Some((slot, _)) = found else { return false };
-        let (stream, group) = self.roster.with_group(slot);
+        let stream = &mut self.roster[slot];
         let before = stream.bytes;
-        let reason = match stream.flush(self.now_ms) {
+        let flushed = stream.flush(self.now_ms);
+        self.tally.bytes += stream.bytes - before;
+        let reason = match flushed {
             // What says goodbye has its end already.
             Sent::All if stream.place != Place::Leaving => {
-                stream.send(group.encoding().last_chunk());
+                self.roster.unseat(slot);
+                let (stream, group) = self.roster.with_group(slot);
+                self.chunk.begin();
+                finish_last(stream, group.encoding(), &mut self.chunk);
+                stream.send(self.chunk.bytes());
                 EndReason::Kicked
             }
             Sent::All | Sent::Part(_) => EndReason::Kicked,
             Sent::Ended(reason) => reason,
         };
-        self.tally.bytes += stream.bytes - before;
         self.end(slot, reason);
         true
     }
@@ -328,38 +343,10 @@ impl Reactor {
     /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them.
     fn round(&mut self, frames: &[Arc<Frame>]) {
         let mut rounds = std::mem::take(&mut self.rounds);
-        self.roster.groups.compose(frames, &mut rounds);
+        self.roster.groups.compose(frames, &mut self.packer, &mut rounds);
         let mut deliveries = 0;
-        for Round { group, chunk, events } in &rounds {
-            let live = std::mem::take(&mut self.roster.groups[*group].live);
-            deliveries += events * live.len() as u64;
-            let mut kept: Option<Arc<[u8]>> = None;
-            for slot in &live {
-                let stream = &mut self.roster[*slot];
-                stream.events += events;
-                match stream.send(chunk.bytes()) {
-                    Sent::All => self.tally.bytes += chunk.bytes().len() as u64,
-                    Sent::Part(sent) => {
-                        self.tally.bytes += sent as u64;
-                        let kept = kept.get_or_insert_with(|| chunk.bytes().into());
-                        stream.keep(Arc::clone(kept), sent);
-                        self.stalled.push(*slot);
-                    }
-                    Sent::Ended(reason) => {
-                        deliveries -= events;
-                        self.ended.push((*slot, reason));
-                    }
-                }
-            }
-            let entry = &mut self.roster.groups[*group];
-            entry.live = live;
-            entry.written_ms = self.now_ms;
-            while let Some(slot) = self.stalled.pop() {
-                self.roster.place_behind(slot, self.next);
-            }
-            while let Some((slot, reason)) = self.ended.pop() {
-                self.end(slot, reason);
-            }
+        for round in &rounds {
+            deliveries += round.events * self.write_round(round);
         }
         self.roster.groups.recycle(&mut rounds);
         self.rounds = rounds;
@@ -371,12 +358,56 @@ impl Reactor {
         }
     }
 
+    /// Returns how many streams got it.
+    fn write_round(&mut self, round: &Round) -> u64 {
+        let live = std::mem::take(&mut self.roster.groups[round.group].live);
+        let mut kept: Vec<(*const u8, Arc<[u8]>)> = Vec::new();
+        for slot in &live {
+            let stream = &mut self.roster[*slot];
+            stream.events += round.events;
+            let bytes = round.bytes_for(stream);
+            if round.text > 0 {
+                self.tally.text += round.text;
+                self.tally.packed += bytes.len() as u64;
+            }
+            match stream.send(bytes) {
+                Sent::All => self.tally.bytes += bytes.len() as u64,
+                Sent::Part(sent) => {
+                    self.tally.bytes += sent as u64;
+                    let known = kept.iter().position(|(of, _)| *of == bytes.as_ptr());
+                    let at = known.unwrap_or_else(|| {
+                        kept.push((bytes.as_ptr(), bytes.into()));
+                        kept.len() - 1
+                    });
+                    stream.keep(Arc::clone(&kept[at].1), sent);
+                    self.stalled.push(*slot);
+                }
+                Sent::Ended(reason) => self.ended.push((*slot, reason)),
+            }
+        }
+        let written = (live.len() - self.ended.len()) as u64;
+        let entry = &mut self.roster.groups[round.group];
+        entry.live = live;
+        entry.written_ms = self.now_ms;
+        while let Some(slot) = self.stalled.pop() {
+            self.roster.place_behind(slot, self.next);
+        }
+        while let Some((slot, reason)) = self.ended.pop() {
+            self.end(slot, reason);
+        }
+        written
+    }
+
     /// Takes a stream in: opening first, then its replay.
     fn adopt(&mut self, arrival: Arrival) {
-        let Arrival { socket, opening, encoding, subscription, owner } = arrival;
+        let Arrival { socket, opening, greeted, encoding, subscription, owner } = arrival;
         let group = self.roster.groups.join(subscription.group, &subscription.interest, encoding);
         let mut stream = Stream::new(socket, group, owner, self.now_ms);
         stream.joined = self.position;
+        if encoding == Encoding::Gzip {
+            stream.gzip = Some(Box::new(Given::new(greeted)));
+            self.counters.gzip_streams.fetch_add(1, Ordering::Relaxed);
+        }
         let opened = stream.send(&opening);
         self.tally.bytes += stream.bytes;
         if let Sent::Part(sent) = opened {
@@ -476,18 +507,37 @@ impl Reactor {
     /// takes more.
     fn write_replay(&mut self, slot: Slot, frames: &[Arc<Frame>], then: Ordinal) -> bool {
         let (stream, group) = self.roster.with_group(slot);
+        let interest = group.interest();
         let body = self.chunk.begin();
         let (mut events, mut replayed) = (0, 0);
-        for frame in frames {
-            if group.interest().reads(frame) {
-                frame.write(group.interest(), body);
-                events += 1;
-                replayed += u64::from(frame.id() <= stream.joined);
+        for frame in frames.iter().filter(|frame| interest.reads(frame)) {
+            events += 1;
+            replayed += u64::from(frame.id() <= stream.joined);
+            match &mut stream.gzip {
+                // No private event may be read off the length of another.
+                Some(given) if interest.is_private() => {
+                    self.text.clear();
+                    frame.write(interest, &mut self.text);
+                    given.add(&self.text);
+                    self.tally.text += self.text.len() as u64;
+                    self.packer.pack(&[], &self.text, body);
+                }
+                Some(_) => frame.write(interest, &mut self.text),
+                None => frame.write(interest, body),
             }
         }
         stream.place = Place::Behind(then);
         if events == 0 {
             return true;
+        }
+        if let Some(given) = &mut stream.gzip {
+            if !interest.is_private() {
+                given.add(&self.text);
+                self.tally.text += self.text.len() as u64;
+                self.packer.pack(&[], &self.text, body);
+            }
+            self.text.clear();
+            self.tally.packed += body.len() as u64;
         }
         self.chunk.finish(group.encoding());
         stream.events += events;
@@ -532,9 +582,23 @@ impl Reactor {
                 continue;
             }
             self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, handle);
-            let encoding = group.encoding();
-            let position = self.position;
-            let beat = beats[encoding as usize].get_or_insert_with(|| wire::heartbeat(encoding, position));
+            let (encoding, position) = (group.encoding(), self.position);
+            if encoding == Encoding::Gzip {
+                // Bytes of its own would part the stream from its group's.
+                let group = stream.group;
+                let round = self.roster.groups.compose_heartbeat(group, position, &mut self.packer);
+                let all = self.roster.groups[group].live.len() as u64;
+                let written = self.write_round(&round);
+                sent += written;
+                self.counters.heartbeat_failures.fetch_add(all - written, Ordering::Relaxed);
+                self.roster.groups.recycle(&mut vec![round]);
+                continue;
+            }
+            let beat = beats[encoding as usize].get_or_insert_with(|| {
+                wire::heartbeat(self.chunk.begin(), position);
+                self.chunk.finish(encoding);
+                self.chunk.bytes().into()
+            });
             stream.written_ms = self.now_ms;
             match stream.send(beat) {
                 Sent::All => {
@@ -601,7 +665,16 @@ impl Reactor {
         self.roster.unseat(slot);
         let (stream, group) = self.roster.with_group(slot);
         let retry_ms = wire::random_between(1000, self.config.reconnect_spread_ms);
-        wire::goodbye(&mut self.chunk, group.encoding(), retry_ms);
+        let body = self.chunk.begin();
+        if let Some(given) = &mut stream.gzip {
+            wire::goodbye(&mut self.text, retry_ms);
+            given.add(&self.text);
+            gzip::store(&self.text, body);
+            self.text.clear();
+        } else {
+            wire::goodbye(body, retry_ms);
+        }
+        finish_last(stream, group.encoding(), &mut self.chunk);
         let bytes = self.chunk.bytes();
         match stream.send(bytes) {
             Sent::All => {
@@ -623,9 +696,21 @@ impl Reactor {
         let _ = self.poll.registry().deregister(&mut SourceFd(&stream.descriptor()));
         self.hub.unsubscribe(self.reader, group);
         self.counters.closed.add(reason);
+        if stream.gzip.is_some() {
+            self.counters.gzip_streams.fetch_sub(1, Ordering::Relaxed);
+        }
         stream.end(reason);
         self.mailbox.leave();
     }
+}
+
+/// Frames the last bytes of a stream that is not live, with the end of its body.
+fn finish_last(stream: &Stream, encoding: Encoding, chunk: &mut Chunk) {
+    if let Some(given) = &stream.gzip {
+        chunk.body().extend_from_slice(&given.ending());
+    }
+    chunk.finish(encoding);
+    chunk.body().extend_from_slice(encoding.last_chunk());
 }
 
 /// A duration in milliseconds; one beyond reason becomes so long that it is never over, and still can be

@@ -3,7 +3,7 @@
 use mio::Token;
 use slab::Slab;
 
-use super::group::{Group, Groups, Slot};
+use super::group::{Group, Groups, Slot, Window};
 use super::mailbox::WAKER;
 use super::stream::{Place, Stream};
 use crate::hub::{GroupId, Ordinal};
@@ -22,10 +22,10 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(window: Window) -> Self {
         Self {
             streams: Slab::new(),
-            groups: Groups::default(),
+            groups: Groups::new(window),
             behind: Vec::new(),
             behind_from: Ordinal::MAX,
             generation: 0,
@@ -91,16 +91,25 @@ impl Roster {
     pub(super) fn place_live(&mut self, slot: Slot) {
         self.unseat(slot);
         let stream = &mut self.streams[slot as usize];
-        let live = &mut self.groups[stream.group].live;
-        (stream.place, stream.seat) = (Place::Live, slot_of(live.len()));
-        live.push(slot);
+        let group = &mut self.groups[stream.group];
+        (stream.place, stream.seat) = (Place::Live, slot_of(group.live.len()));
+        group.live.push(slot);
+        if let (Some(span), Some(given)) = (&mut group.span, &mut stream.gzip) {
+            span.enter(given);
+        }
     }
 
     /// Takes a stream out of the list that its place put it in; it gets nothing more.
     pub(super) fn unseat(&mut self, slot: Slot) {
         let stream = &mut self.streams[slot as usize];
         let list = match stream.place {
-            Place::Live => &mut self.groups[stream.group].live,
+            Place::Live => {
+                let group = &mut self.groups[stream.group];
+                if let (Some(span), Some(given)) = (&mut group.span, &mut stream.gzip) {
+                    span.leave(given);
+                }
+                &mut group.live
+            }
             Place::Behind(_) => &mut self.behind,
             Place::Leaving => return,
         };

@@ -9,6 +9,7 @@ use nix::libc;
 use nix::sys::socket::{self, MsgFlags, Shutdown};
 
 use super::group::Slot;
+use super::gzip::Given;
 use super::{ConnectionInfo, EndReason, StreamEnd};
 use crate::hub::limits::Permit;
 use crate::hub::{EventId, GroupId, Ordinal};
@@ -50,6 +51,8 @@ pub(super) struct Stream {
     pub(super) bytes: u64,
     input_bytes: usize,
     taken: Taken,
+    /// If it is compressed.
+    pub(super) gzip: Option<Box<Given>>,
     owner: Box<Owner>,
 }
 
@@ -96,6 +99,7 @@ impl Stream {
             bytes: 0,
             input_bytes: 0,
             taken: Taken { at_ms: now_ms, ..Taken::default() },
+            gzip: None,
             owner,
         }
     }

@@ -1,7 +1,6 @@
 //! The server's own events and the framing of chunks, as bytes.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,11 +10,13 @@ use crate::hub::{EventId, Interest, Reset, ResetReason, Start};
 
 /// How the bytes of a stream are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// As they are, for HTTP/1.0.
     Plain,
     /// In HTTP/1.1 chunks.
     Chunked,
+    /// One gzip member in HTTP/1.1 chunks.
+    Gzip,
 }
 
 impl Encoding {
@@ -23,6 +24,7 @@ impl Encoding {
     pub(super) fn content_coding(self) -> &'static str {
         match self {
             Self::Plain | Self::Chunked => "identity",
+            Self::Gzip => "gzip",
         }
     }
 
@@ -30,7 +32,7 @@ impl Encoding {
     pub(super) fn last_chunk(self) -> &'static [u8] {
         match self {
             Self::Plain => b"",
-            Self::Chunked => b"0\r\n\r\n",
+            Self::Chunked | Self::Gzip => b"0\r\n\r\n",
         }
     }
 }
@@ -64,9 +66,14 @@ impl Chunk {
         self.buffer.len() <= SIZE_ROOM
     }
 
+    /// The body.
+    pub(super) fn text(&self) -> &[u8] {
+        self.buffer.get(SIZE_ROOM..).unwrap_or_default()
+    }
+
     /// Frames the body.
     pub(super) fn finish(&mut self, encoding: Encoding) {
-        if encoding == Encoding::Chunked && !self.is_empty() {
+        if encoding != Encoding::Plain && !self.is_empty() {
             let mut line = [0; SIZE_ROOM];
             let mut rest = &mut line[..];
             let _ = write!(rest, "{:x}\r\n", self.buffer.len() - SIZE_ROOM);
@@ -135,19 +142,13 @@ fn seconds(duration: Duration) -> serde_json::Value {
 }
 
 /// What a silent stream gets.
-pub(super) fn heartbeat(encoding: Encoding, position: EventId) -> Arc<[u8]> {
-    let mut chunk = Chunk::default();
-    let _ = write!(chunk.begin(), "id: {position}\nevent: heartbeat\ndata: {{}}\n\n");
-    chunk.finish(encoding);
-    chunk.bytes().into()
+pub(super) fn heartbeat(out: &mut Vec<u8>, position: EventId) {
+    let _ = write!(out, "id: {position}\nevent: heartbeat\ndata: {{}}\n\n");
 }
 
-/// The last event of a stream, and the end of its body.
-pub(super) fn goodbye(chunk: &mut Chunk, encoding: Encoding, retry_ms: u64) {
-    let body = chunk.begin();
-    let _ = write!(body, "retry: {retry_ms}\nevent: shutdown\ndata: {{\"retry_ms\":{retry_ms}}}\n\n");
-    chunk.finish(encoding);
-    chunk.body().extend_from_slice(encoding.last_chunk());
+/// The last event of a stream.
+pub(super) fn goodbye(out: &mut Vec<u8>, retry_ms: u64) {
+    let _ = write!(out, "retry: {retry_ms}\nevent: shutdown\ndata: {{\"retry_ms\":{retry_ms}}}\n\n");
 }
 
 /// A number from `least` to `least + spread`, both included. Without randomness: the middle.
@@ -179,20 +180,21 @@ mod tests {
     #[test]
     fn longest_heartbeat_fits_in_100_bytes() {
         let id = EventId { ms: 9_999_999_999_999, seq: u64::MAX };
-        let beat = heartbeat(Encoding::Chunked, id);
-        let expected = format!("42\r\nid: {id}\nevent: heartbeat\ndata: {{}}\n\n\r\n");
-        assert_eq!(std::str::from_utf8(&beat).unwrap(), expected);
+        let mut chunk = Chunk::default();
+        heartbeat(chunk.begin(), id);
+        chunk.finish(Encoding::Chunked);
+        let (beat, expected) =
+            (chunk.bytes(), format!("42\r\nid: {id}\nevent: heartbeat\ndata: {{}}\n\n\r\n"));
+        assert_eq!(std::str::from_utf8(beat).unwrap(), expected);
         assert!(beat.len() <= 100, "{} bytes", beat.len());
     }
 
     #[test]
-    fn goodbye_ends_a_chunked_body_and_a_plain_one() {
-        let mut chunk = Chunk::default();
-        let event = "retry: 1234\nevent: shutdown\ndata: {\"retry_ms\":1234}\n\n";
-        goodbye(&mut chunk, Encoding::Plain, 1234);
-        assert_eq!(chunk.bytes(), event.as_bytes());
-        goodbye(&mut chunk, Encoding::Chunked, 1234);
-        assert_eq!(chunk.bytes(), format!("{:x}\r\n{event}\r\n0\r\n\r\n", event.len()).as_bytes());
+    fn goodbye_names_its_time_twice() {
+        let mut text = Vec::new();
+        goodbye(&mut text, 1234);
+        let expected = "retry: 1234\nevent: shutdown\ndata: {\"retry_ms\":1234}\n\n";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
 
     #[test]

@@ -212,11 +212,11 @@ fn look(state: &State, usage: Usage, status: &'static str, reasons: Vec<String>)
             last_sent: (last_ms > 0).then(|| rfc3339(UNIX_EPOCH + Duration::from_millis(last_ms))),
         },
         compression: Compression {
-            enabled: false,
-            streams: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            saved_percent: 0.0,
+            enabled: state.config.compression,
+            streams: get(&counters.gzip_streams),
+            bytes_in: get(&counters.gzip_bytes_in),
+            bytes_out: get(&counters.gzip_bytes_out),
+            saved_percent: saved_percent(get(&counters.gzip_bytes_in), get(&counters.gzip_bytes_out)),
         },
         history: History {
             kind: history.kind,
@@ -235,6 +235,11 @@ fn look(state: &State, usage: Usage, status: &'static str, reasons: Vec<String>)
         },
         reasons,
     }
+}
+
+/// What compression has saved of the text, in percent; less than nothing if it was not worth it.
+fn saved_percent(text: u64, sent: u64) -> f64 {
+    if text == 0 { 0.0 } else { ((1.0 - sent as f64 / text as f64) * 1000.0).round() / 10.0 }
 }
 
 /// The used part of a limit, 0 to 1; of no limit nothing is used.

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use actix_web::http::header::{self, ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use actix_web::http::header::{
+    self, ACCEPT, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, Header, HeaderMap,
+    USER_AGENT, VARY,
+};
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -10,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::Problem;
 use super::log::request_line;
 use super::{State, auth, peer};
-use crate::fanout::{AttachError, ConnectionId, ConnectionInfo, NewStream, detach};
+use crate::fanout::{AttachError, ConnectionId, ConnectionInfo, Encoding, NewStream, detach};
 use crate::hub::limits::{Refusal, TooMany, counted_as};
 use crate::hub::{After, EventId, EventType, Interest, TopicFilter};
 use crate::metrics::Metrics;
@@ -50,7 +53,7 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
         .map_err(|filter| Problem::forbidden(format!("reading {filter} is not allowed")))?;
     let interest = Interest::new(topics, asked.types, asked.envelope);
     if request.method() == Method::HEAD {
-        return Ok(head_response());
+        return Ok(head_response(encoding(request, state.config.compression)));
     }
     let address = peer::of(request, &state.config.trusted_proxies);
     connect_rate(state, address)?;
@@ -65,10 +68,10 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
         connected_at: SystemTime::now(),
         request: request_line(request).into(),
     };
-    let chunked = request.version() != Version::HTTP_10;
+    let encoding = encoding(request, state.config.compression);
     let stream = NewStream {
-        head: head(chunked),
-        chunked,
+        head: head(encoding),
+        encoding,
         interest,
         after: asked.after,
         permit,
@@ -89,9 +92,13 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
 }
 
 /// The whole response head: nothing of actix comes after it.
-fn head(chunked: bool) -> Vec<u8> {
+fn head(encoding: Encoding) -> Vec<u8> {
     let date = httpdate::fmt_http_date(SystemTime::now());
-    let framing = if chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
+    let framing = match encoding {
+        Encoding::Plain => "",
+        Encoding::Chunked => "Transfer-Encoding: chunked\r\n",
+        Encoding::Gzip => "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\nTransfer-Encoding: chunked\r\n",
+    };
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n\
          Connection: close\r\n{framing}Date: {date}\r\n\r\n"
@@ -99,8 +106,23 @@ fn head(chunked: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-fn head_response() -> HttpResponse {
-    HttpResponse::Ok()
+/// Compressed for whoever names gzip and accepts it as gladly as plain text; what goes to HTTP/1.0 is not even framed.
+fn encoding(request: &HttpRequest, compression: bool) -> Encoding {
+    if request.version() == Version::HTTP_10 {
+        return Encoding::Plain;
+    }
+    let supported = [header::Encoding::gzip(), header::Encoding::identity()];
+    let accepted = AcceptEncoding::parse(request).ok();
+    let chosen = accepted.and_then(|accepted| accepted.negotiate(supported.iter()));
+    if compression && chosen == Some(header::Encoding::gzip()) { Encoding::Gzip } else { Encoding::Chunked }
+}
+
+fn head_response(encoding: Encoding) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    if encoding == Encoding::Gzip {
+        response.insert_header((CONTENT_ENCODING, "gzip")).insert_header((VARY, "Accept-Encoding"));
+    }
+    response
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header(("X-Accel-Buffering", "no"))
@@ -300,6 +322,36 @@ mod tests {
             assert_eq!((accepts_event_stream(&map), names_event_stream(&map)), (accepts, names), "{value}");
         }
         assert!(accepts_event_stream(&headers(&[])) && !names_event_stream(&headers(&[])));
+    }
+
+    #[test]
+    fn compressed_is_what_is_accepted_as_gladly() {
+        for (accepted, expected) in [
+            (None, Encoding::Chunked),
+            (Some(""), Encoding::Chunked),
+            (Some("gzip, deflate, br, zstd"), Encoding::Gzip),
+            (Some("deflate, gzip;q=1.0, *;q=0.5"), Encoding::Gzip),
+            (Some("*"), Encoding::Chunked),
+            (Some("br"), Encoding::Chunked),
+            (Some("gzip;q=0"), Encoding::Chunked),
+            (Some("gzip;q=0, *"), Encoding::Chunked),
+            (Some("identity, gzip;q=0.5"), Encoding::Chunked),
+            (Some("identity;q=0.5, gzip;q=0.5"), Encoding::Gzip),
+            (Some("identity;q=0, gzip"), Encoding::Gzip),
+            (Some("GZIP"), Encoding::Gzip),
+            (Some("x-gzip"), Encoding::Chunked),
+            (Some("nonsense;;"), Encoding::Chunked),
+        ] {
+            let mut request = actix_web::test::TestRequest::get();
+            if let Some(accepted) = accepted {
+                request = request.insert_header(("accept-encoding", accepted));
+            }
+            let request = request.to_http_request();
+            assert_eq!(encoding(&request, true), expected, "{accepted:?}");
+            assert_eq!(encoding(&request, false), Encoding::Chunked);
+        }
+        let old = actix_web::test::TestRequest::get().insert_header(("accept-encoding", "gzip"));
+        assert_eq!(encoding(&old.version(Version::HTTP_10).to_http_request(), true), Encoding::Plain);
     }
 
     #[test]

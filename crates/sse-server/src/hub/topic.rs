@@ -207,6 +207,12 @@ impl Interest {
         &self.topics
     }
 
+    /// Whether a private topic is among them.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.topics.iter().any(|filter| matches!(filter, TopicFilter::Exact(topic) if topic.is_private()))
+    }
+
     /// The types wanted.
     #[must_use]
     pub fn types(&self) -> &TypeFilter {

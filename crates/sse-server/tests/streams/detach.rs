@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use sse_server::fanout::detach::{self, Detached};
-use sse_server::fanout::{ConnectionId, ConnectionInfo, Fanout, NewStream};
+use sse_server::fanout::{ConnectionId, ConnectionInfo, Encoding, Fanout, NewStream};
 use sse_server::hub::After;
 use sse_server::hub::limits::ConnectionLimits;
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ async fn subscribe(request: HttpRequest, hub: web::Data<(Fanout, ConnectionLimit
     };
     let stream = NewStream {
         head: b"HTTP/1.1 200 OK\r\nFrom: reactor\r\n\r\n".to_vec(),
-        chunked: false,
+        encoding: Encoding::Plain,
         interest: interest("*", &[], false),
         after: After::Live,
         permit: limits.admit(address).unwrap(),

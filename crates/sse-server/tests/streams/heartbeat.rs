@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sse_server::fanout::Encoding;
 use sse_server::hub::After;
 
 use crate::hub::{event, interest, start};
@@ -27,7 +28,7 @@ fn silent_stream_gets_small_heartbeats_that_move_its_position() {
 #[test]
 fn stream_that_gets_events_gets_no_heartbeat() {
     let hub = start(|_, fanout| fanout.heartbeat_interval = Duration::from_millis(400));
-    let mut busy = hub.open_with(interest("busy", &[], false), After::Live, false);
+    let mut busy = hub.open_with(interest("busy", &[], false), After::Live, Encoding::Plain);
     busy.greeting();
     let end = Instant::now() + Duration::from_millis(1000);
     let (mut sent, mut last) = (0, Instant::now());

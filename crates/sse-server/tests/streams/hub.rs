@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use flate2::write::GzDecoder;
 use sse_server::backplane::{self, Backplane, Published};
-use sse_server::fanout::{self, AttachError, ConnectionId, ConnectionInfo, Fanout, NewStream, StreamEnd};
+use sse_server::fanout::{
+    self, AttachError, ConnectionId, ConnectionInfo, Encoding, Fanout, NewStream, StreamEnd,
+};
 use sse_server::hub::limits::{ConnectionConfig, ConnectionLimits};
 use sse_server::hub::{After, Data, EventType, Interest, NewEvent, Topic, TopicFilter};
 use tempfile::TempDir;
@@ -62,28 +65,29 @@ impl Running {
     }
 
     pub(crate) fn open(&self, topics: &str, after: After) -> Reader {
-        self.open_with(interest(topics, &[], false), after, true)
+        self.open_with(interest(topics, &[], false), after, Encoding::Chunked)
     }
 
-    pub(crate) fn open_with(&self, interest: Interest, after: After, chunked: bool) -> Reader {
+    pub(crate) fn open_with(&self, interest: Interest, after: After, encoding: Encoding) -> Reader {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let ends = self.attach(theirs.into(), interest, after, chunked).unwrap();
-        Reader::new(Socket::Unix(ours), ends, chunked)
+        let ends = self.attach(theirs.into(), interest, after, encoding).unwrap();
+        Reader::new(Socket::Unix(ours), ends, encoding)
     }
 
     /// The same under a name that the test knows.
-    pub(crate) fn open_as(&self, id: ConnectionId, topics: &str, after: After, chunked: bool) -> Reader {
+    pub(crate) fn open_as(&self, id: ConnectionId, topics: &str, after: After, encoding: Encoding) -> Reader {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let ends = self.attach_as(id, theirs.into(), interest(topics, &[], false), after, chunked).unwrap();
-        Reader::new(Socket::Unix(ours), ends, chunked)
+        let ends = self.attach_as(id, theirs.into(), interest(topics, &[], false), after, encoding).unwrap();
+        Reader::new(Socket::Unix(ours), ends, encoding)
     }
 
     pub(crate) fn open_tcp(&self, topics: &str, after: After) -> Reader {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (theirs, _) = listener.accept().unwrap();
-        let ends = self.attach(theirs.into(), interest(topics, &[], false), after, true).unwrap();
-        Reader::new(Socket::Tcp(ours), ends, true)
+        let ends =
+            self.attach(theirs.into(), interest(topics, &[], false), after, Encoding::Chunked).unwrap();
+        Reader::new(Socket::Tcp(ours), ends, Encoding::Chunked)
     }
 
     pub(crate) fn attach(
@@ -91,9 +95,9 @@ impl Running {
         socket: OwnedFd,
         interest: Interest,
         after: After,
-        chunked: bool,
+        encoding: Encoding,
     ) -> Result<Receiver<StreamEnd>, AttachError> {
-        self.attach_as(ConnectionId::random().unwrap(), socket, interest, after, chunked)
+        self.attach_as(ConnectionId::random().unwrap(), socket, interest, after, encoding)
     }
 
     pub(crate) fn attach_as(
@@ -102,7 +106,7 @@ impl Running {
         socket: OwnedFd,
         interest: Interest,
         after: After,
-        chunked: bool,
+        encoding: Encoding,
     ) -> Result<Receiver<StreamEnd>, AttachError> {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (on_end, ends) = channel();
@@ -117,7 +121,7 @@ impl Running {
         let on_end = Arc::new(move |end| drop(on_end.send(end)));
         let head = HEAD.into();
         self.fanout
-            .attach(socket, NewStream { head, chunked, interest, after, permit, connection, on_end })?;
+            .attach(socket, NewStream { head, encoding, interest, after, permit, connection, on_end })?;
         Ok(ends)
     }
 }
@@ -131,18 +135,19 @@ enum Socket {
 pub(crate) struct Reader {
     socket: Socket,
     pub(crate) ends: Receiver<StreamEnd>,
-    chunked: bool,
+    encoding: Encoding,
     /// Everything that came, as it came.
     pub(crate) wire: Vec<u8>,
     unread: Vec<u8>,
     text: String,
+    gzip: GzDecoder<Vec<u8>>,
     pub(crate) ended: bool,
 }
 
 impl Reader {
-    fn new(socket: Socket, ends: Receiver<StreamEnd>, chunked: bool) -> Self {
+    fn new(socket: Socket, ends: Receiver<StreamEnd>, encoding: Encoding) -> Self {
         let (wire, unread, text) = (Vec::new(), Vec::new(), String::new());
-        Self { socket, ends, chunked, wire, unread, text, ended: false }
+        Self { socket, ends, encoding, wire, unread, text, gzip: GzDecoder::new(Vec::new()), ended: false }
     }
 
     /// Reads once, at most until the deadline. False at the end of the stream.
@@ -180,11 +185,11 @@ impl Reader {
 
     /// Takes whole chunks (or whatever came) off the unread bytes; a broken frame panics.
     fn unframe(&mut self) {
-        if self.text.is_empty() && self.unread.starts_with(b"HTTP/") {
+        if self.wire.len() == self.unread.len() && self.unread.starts_with(b"HTTP/") {
             assert!(self.unread.starts_with(HEAD.as_bytes()));
             self.unread.drain(..HEAD.len());
         }
-        if !self.chunked {
+        if self.encoding == Encoding::Plain {
             self.text.push_str(std::str::from_utf8(&self.unread).unwrap());
             self.unread.clear();
             return;
@@ -195,11 +200,21 @@ impl Reader {
                 return;
             }
             let body = &self.unread[line + 2..line + 2 + size];
-            self.text.push_str(std::str::from_utf8(body).unwrap());
+            if self.encoding == Encoding::Gzip {
+                self.gzip.write_all(body).unwrap();
+                self.gzip.flush().unwrap();
+                let text = std::mem::take(self.gzip.get_mut());
+                self.text.push_str(std::str::from_utf8(&text).unwrap());
+            } else {
+                self.text.push_str(std::str::from_utf8(body).unwrap());
+            }
             assert_eq!(&self.unread[line + 2 + size..line + 4 + size], b"\r\n", "a chunk ends with CRLF");
             self.unread.drain(..line + 4 + size);
             if size == 0 {
                 assert!(self.unread.is_empty(), "nothing follows the last chunk");
+                if self.encoding == Encoding::Gzip {
+                    self.gzip.try_finish().expect("checksum and length are those of the text");
+                }
                 self.ended = true;
             }
         }

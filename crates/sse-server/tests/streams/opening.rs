@@ -1,5 +1,6 @@
 //! How a stream begins.
 
+use sse_server::fanout::Encoding;
 use sse_server::hub::{After, EventId, EventType};
 
 use crate::hub::{HEAD, event, interest, start};
@@ -21,7 +22,7 @@ fn stream_begins_with_head_and_greeting_and_goes_on_live() {
 #[test]
 fn stream_without_chunks_is_plain() {
     let hub = start(|_, _| {});
-    let mut reader = hub.open_with(interest("*", &["message"], true), After::Live, false);
+    let mut reader = hub.open_with(interest("*", &["message"], true), After::Live, Encoding::Plain);
     reader.greeting();
     let ids = hub.publish(vec![event("a", "other", "1"), event("a,b", "", "2\r3")]).ids;
     let expected = format!("id: {}\ndata: {{\"topics\":[\"a\",\"b\"],\"data\":\"2\\r3\"}}", ids[1]);
@@ -99,8 +100,10 @@ fn event_for_an_audience_reaches_only_streams_that_name_it_live_and_in_replay() 
         (&["progress", "vip", "end"], &["all", "vip only", "end"]),
         (&["vip", "end"], &["end"]),
     ];
-    let open =
-        |after| types.map(|(types, data)| (hub.open_with(interest("t", types, false), after, true), data));
+    let open = |after| {
+        types
+            .map(|(types, data)| (hub.open_with(interest("t", types, false), after, Encoding::Chunked), data))
+    };
     let mut live = open(After::Live);
     let vip = EventType::parse("vip").unwrap();
     let published = hub.publish(vec![

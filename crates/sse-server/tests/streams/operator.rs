@@ -1,6 +1,6 @@
 //! What an operator sees of the streams, and how he ends one, wherever it stands.
 
-use sse_server::fanout::{ConnectionId, EndReason, StreamInfo};
+use sse_server::fanout::{ConnectionId, Encoding, EndReason, StreamInfo};
 use sse_server::hub::After;
 
 use crate::hub::{HEAD, Reader, Running, event, eventually, start};
@@ -29,9 +29,9 @@ impl Running {
 fn lag_of_a_stream_is_what_it_has_not_been_given() {
     let hub = start(|_, _| {});
     let (fast_id, slow_id, narrow_id) = (id(), id(), id());
-    let mut fast = hub.open_as(fast_id, "t", After::Live, true);
-    let mut slow = hub.open_as(slow_id, "t", After::Live, true);
-    let _narrow = hub.open_as(narrow_id, "other", After::Live, true);
+    let mut fast = hub.open_as(fast_id, "t", After::Live, Encoding::Chunked);
+    let mut slow = hub.open_as(slow_id, "t", After::Live, Encoding::Chunked);
+    let _narrow = hub.open_as(narrow_id, "other", After::Live, Encoding::Chunked);
     for n in 0..100 {
         hub.publish(vec![event("t", "", &format!("{n} {}", "x".repeat(10_000)))]);
     }
@@ -91,24 +91,28 @@ fn kicked_stream_ends_between_two_events() {
     let hub = start(|_, _| {});
     let mut other = hub.open("t", After::Live);
     other.greeting();
-    for chunked in [true, false] {
+    for encoding in [Encoding::Chunked, Encoding::Plain, Encoding::Gzip] {
         let id = id();
-        let mut reader = hub.open_as(id, "t", After::Earliest, chunked);
+        let mut reader = hub.open_as(id, "t", After::Earliest, encoding);
         reader.greeting();
         hub.publish(vec![event("t", "", "last")]);
         assert!(hub.kick(id));
         while let Some(event) = reader.try_next() {
             assert!(event.ends_with("\ndata: last"), "{event}");
         }
-        assert_eq!(reader.ended, chunked, "the last chunk comes if the stream was chunked");
+        assert_eq!(
+            reader.ended,
+            encoding != Encoding::Plain,
+            "the last chunk comes if the stream was chunked"
+        );
         let end = reader.end();
         assert_eq!((end.reason, end.bytes), (EndReason::Kicked, reader.wire.len() as u64));
         assert!(!hub.kick(id), "it is open no more");
     }
-    assert_eq!(hub.fanout.counters().closed.get(EndReason::Kicked), 2);
+    assert_eq!(hub.fanout.counters().closed.get(EndReason::Kicked), 3);
     assert_eq!((hub.limits.active(), hub.fanout.streams()), (1, 1));
     assert_eq!(hub.publish(vec![event("t", "", "")]).receivers, 1);
-    for data in ["last", "last", ""] {
+    for data in ["last", "last", "last", ""] {
         assert_eq!(other.data(), data);
     }
 }
@@ -118,7 +122,7 @@ fn kicked_stream_ends_between_two_events() {
 fn stream_with_an_unfinished_write_is_cut() {
     let hub = start(|_, _| {});
     let id = id();
-    let mut slow = hub.open_as(id, "t", After::Live, true);
+    let mut slow = hub.open_as(id, "t", After::Live, Encoding::Chunked);
     slow.greeting();
     hub.publish((0..100).map(|_| event("t", "", &"x".repeat(10_000))).collect());
     eventually("it has fallen behind", || hub.look(id).lag > 0);
@@ -135,7 +139,7 @@ fn stream_on_its_way_is_listed_and_can_be_ended() {
     readers.iter_mut().for_each(|reader| drop(reader.greeting()));
     hub.publish((0..3000).map(|n| event("t", "", &n.to_string())).collect());
     let id = id();
-    let mut reader = hub.open_as(id, "t", After::Live, true);
+    let mut reader = hub.open_as(id, "t", After::Live, Encoding::Gzip);
     let stream = hub.look(id);
     assert_eq!((stream.bytes, stream.events, stream.lag), (0, 0, 0), "it was given nothing yet");
     assert!(hub.kick(id));
