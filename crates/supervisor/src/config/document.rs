@@ -213,9 +213,9 @@ const NAMED: [&str; 7] =
 impl Document {
     /// Reads TOML. Every syntax mistake is noted, not the first alone.
     pub(super) fn from_toml(origin: &Rc<Origin>, text: &str, findings: &mut Findings) -> Self {
-        let line_of = |offset: usize| {
-            1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count()
-        };
+        // Looked for once: a line is asked for at every key.
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset);
         let mut mistake =
             |offset: usize, text: String| findings.add(Weight::Mistake, origin, line_of(offset), text);
         let (table, errors) = DeTable::parse_recoverable(text);

@@ -318,7 +318,10 @@ impl Output {
     /// Reads once: the number of bytes, 0 at the end, `None` if there is nothing now.
     fn take(&self, source: &Source) -> Option<usize> {
         BUFFER.with_borrow_mut(|buffer| {
-            buffer.resize(READ_BYTES, 0);
+            if buffer.is_empty() {
+                // Zeroed by the system, so that only what reads have filled counts as memory.
+                *buffer = vec![0; READ_BYTES];
+            }
             let length = match nix::unistd::read(&source.pipe, buffer) {
                 Ok(length) => length,
                 Err(Errno::EAGAIN | Errno::EINTR) => return None,
