@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts full-disk faults bench-durable bench-history bench-supervisor prepare release
+.PHONY: help up test check crash restarts full-disk faults bench bench-durable bench-history bench-supervisor prepare release
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,10 @@ full-disk: release ## fills the disk under load and makes room again; needs root
 
 faults: prepare ## what a supervisor must survive, with its full numbers: 1,700 programs, 10,000 restarts, 1,000 reloads
 	FAULTS_FULL=1 cargo nextest run --locked --profile long --package supervisor --test faults --success-output immediate
+
+bench: release ## events to many streams, beside nginx's push module, Python servers and a bare send loop (QUICK=1, RUNS=3, ROWS=memory,load, TOOLS=ours,nchan)
+	@tests/tools/bench-push-peers.sh
+	@cargo run --release --locked --quiet --package stack-tests --example bench -- fanout
 
 bench-durable: release ## publishes per second with the history on disk, against fdatasync and against memory
 	@cargo run --release --locked --quiet --package stack-tests --example bench -- durable

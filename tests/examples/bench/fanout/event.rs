@@ -1,0 +1,67 @@
+//! An event's data: when it was published, its number, and as much text as makes it as long as it is to be.
+
+use std::fmt::Write as _;
+
+/// What begins the data.
+const TIME: &str = "{\"t\":";
+const NUMBER: &str = ",\"n\":";
+const TIME_DIGITS: usize = 16;
+const NUMBER_DIGITS: usize = 9;
+/// The first event's number: JSON has no zeros before a number.
+pub(crate) const NUMBER_FIRST: u64 = 100_000_000;
+/// The shortest data.
+pub(crate) const BYTES_MIN: usize = 64;
+
+/// What a job says of itself.
+const WORDS: &[&str] = &[
+    "transcribing",
+    "summarising",
+    "audio",
+    "video",
+    "segment",
+    "chapter",
+    "frame",
+    "upload",
+    "finished",
+    "of",
+    "waiting",
+    "for",
+    "the",
+    "model",
+    "tokens",
+    "retry",
+    "speaker",
+    "language",
+    "detected",
+    "queue",
+    "worker",
+];
+
+/// JSON of exactly `bytes` bytes (at least `BYTES_MIN`), like a job's progress; the same for the same number and time.
+pub(crate) fn data(number: u64, micros: u64, bytes: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(number);
+    let mut text = format!("{TIME}{micros}{NUMBER}{number},\"p\":{},\"text\":\"", random.u32(10..100));
+    while text.len() < bytes {
+        let word = WORDS[random.usize(..WORDS.len())];
+        if random.u8(..4) == 0 {
+            let _ = write!(text, "{} ", random.u16(..));
+        }
+        text += word;
+        text.push(' ');
+    }
+    text.truncate(bytes - 2);
+    text += "\"}";
+    text
+}
+
+/// Number and time of the event of a `data` line.
+pub(crate) fn read(line: &[u8]) -> Option<(u64, u64)> {
+    let rest = line.strip_prefix(b"data: ")?.strip_prefix(TIME.as_bytes())?;
+    let (time, rest) = rest.split_at_checked(TIME_DIGITS)?;
+    let (number, _) = rest.strip_prefix(NUMBER.as_bytes())?.split_at_checked(NUMBER_DIGITS)?;
+    Some((digits(number), digits(time)))
+}
+
+fn digits(text: &[u8]) -> u64 {
+    text.iter().fold(0, |value, digit| value * 10 + u64::from(digit.wrapping_sub(b'0')))
+}

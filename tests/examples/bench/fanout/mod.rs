@@ -1,0 +1,81 @@
+//! Events to many streams: ours, direct and through nginx, beside a bare `send` loop, nginx's push module and two Python servers.
+//!
+//! `QUICK=1` for a short form; `RUNS` rounds, of which the middle one counts; `ROWS=memory,load` and `TOOLS=ours,nchan`
+//! for a part of it. Whatever is not delivered is a failure, and the figure is missing.
+
+pub(crate) mod crowd;
+mod event;
+mod processes;
+mod publishers;
+mod rows;
+pub(crate) mod servers;
+mod settings;
+mod table;
+
+use std::fs;
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::bail;
+
+use crate::machine::folder;
+use rows::Round;
+use settings::Settings;
+use table::Table;
+
+/// The table; an error if a figure is missing.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let settings = Settings::from_env()?;
+    let (folder, began, load_before) = (folder()?, Instant::now(), load());
+    let mut table = Table::new(&settings.tools);
+    let steps = settings.rows.len() * settings.runs;
+    let mut step = 0;
+    for row in &settings.rows {
+        let mut rounds = Vec::new();
+        for run in 1..=settings.runs {
+            step += 1;
+            let mut cells = Vec::new();
+            for tool in &settings.tools {
+                if !row.tools.contains(tool) {
+                    cells.push(None);
+                    continue;
+                }
+                progress(&format!(
+                    "{:>4} s  step {step} of {steps}: {}, run {run}: {}",
+                    began.elapsed().as_secs(),
+                    row.key,
+                    tool.name()
+                ));
+                let round = Round::new(&settings, folder.path(), *tool)?;
+                cells.push(Some((row.measure)(&round)));
+            }
+            rounds.push(cells);
+        }
+        table.add(row, rounds);
+    }
+    progress("");
+    println!(
+        "the middle of {} runs; {} processors, load before {load_before}, after {}; {} s",
+        settings.runs,
+        std::thread::available_parallelism().map_or(0, usize::from),
+        load(),
+        began.elapsed().as_secs()
+    );
+    print!("{table}");
+    match table.failures() {
+        0 => Ok(()),
+        failures => bail!("{failures} figures are missing, see the notes"),
+    }
+}
+
+/// One line that is written over, on stderr.
+fn progress(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "\r{text:<78}{}", if text.is_empty() { "\r" } else { "" });
+    let _ = stderr.flush();
+}
+
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}

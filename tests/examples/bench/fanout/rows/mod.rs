@@ -1,0 +1,113 @@
+//! What is measured of each server.
+
+mod load;
+mod memory;
+mod saturation;
+
+use std::path::Path;
+
+use anyhow::bail;
+use tempfile::TempDir;
+
+use super::crowd::{Crowd, Plan, Stats};
+use super::publishers::{Published, Publishers};
+use super::servers::{Needs, Server, Tool};
+use super::settings::Settings;
+
+/// The topic of all streams, where there is one.
+const TOPIC: &str = "bench";
+/// Streams of most rows.
+const STREAMS: usize = 1000;
+/// An event's data.
+const EVENT_BYTES: usize = 200;
+
+/// Some figures that are taken together.
+pub(crate) struct Row {
+    /// As `ROWS` names it.
+    pub(crate) key: &'static str,
+    /// Whom it makes sense for.
+    pub(crate) tools: &'static [Tool],
+    /// The figures, in the order in which they are returned.
+    pub(crate) lines: Vec<Line>,
+    /// Takes them once.
+    pub(crate) measure: fn(&Round<'_>) -> anyhow::Result<Vec<f64>>,
+}
+
+/// One figure.
+pub(crate) struct Line {
+    pub(crate) title: String,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// What a figure is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bar {
+    /// Of this tool at most so much.
+    Most(Tool, f64),
+    /// Of the first tool at most so many times what the last one's is.
+    MostOf(Tool, f64, Tool),
+    /// Of the first tool at least so many times what the last one's is.
+    LeastOf(Tool, f64, Tool),
+}
+
+fn line(title: impl Into<String>, bars: &[Bar]) -> Line {
+    Line { title: title.into(), bars: bars.to_vec() }
+}
+
+/// All of them, in order of worth.
+pub(crate) fn all(is_quick: bool) -> Vec<Row> {
+    vec![memory::row(is_quick), load::row(), saturation::memory(), saturation::disk()]
+}
+
+/// One figure of one server.
+pub(crate) struct Round<'a> {
+    /// How much is measured.
+    pub(crate) settings: &'a Settings,
+    /// Of which server.
+    pub(crate) tool: Tool,
+    folder: TempDir,
+}
+
+impl<'a> Round<'a> {
+    /// With a folder of its own.
+    pub(crate) fn new(settings: &'a Settings, folder: &Path, tool: Tool) -> anyhow::Result<Self> {
+        Ok(Self { settings, tool, folder: TempDir::new_in(folder)? })
+    }
+
+    /// Starts the server.
+    fn start(&self, streams: usize, env: &[(&'static str, &str)]) -> anyhow::Result<Box<dyn Server>> {
+        let env = env.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.tool.start(&Needs { streams, folder: self.folder.path().to_owned(), env })
+    }
+}
+
+/// Opens streams of one topic.
+fn subscribe(server: &dyn Server, count: usize) -> anyhow::Result<Crowd> {
+    Crowd::open(&Plan::new(server.port(), count, TOPIC))
+}
+
+/// Opens publishers of one topic.
+fn publishers(server: &dyn Server, count: usize) -> anyhow::Result<Publishers> {
+    Publishers::open(server.port(), server.wording(), count, TOPIC, 1, EVENT_BYTES)
+}
+
+/// Waits for all deliveries, and fails unless every stream got every event once.
+fn delivered(crowd: &mut Crowd, published: Published) -> anyhow::Result<Stats> {
+    let streams = crowd.len() as u64;
+    crowd.receive(published.events * streams)?;
+    let stats = crowd.stats()?;
+    if stats.least != published.events || stats.most != published.events {
+        bail!("of {} events one stream got {}, another {}", published.events, stats.least, stats.most);
+    }
+    if stats.sum != published.sum.wrapping_mul(streams) {
+        bail!("the right number of events, but not the right ones");
+    }
+    Ok(stats)
+}
+
+/// Publishes a little, so that nothing is done for the first time, and counts from zero then.
+fn warm_up(crowd: &mut Crowd, publishers: &mut Publishers) -> anyhow::Result<()> {
+    let published = publishers.count(20)?;
+    delivered(crowd, published)?;
+    crowd.reset()
+}
