@@ -1,7 +1,5 @@
 //! An event's data: when it was published, its number, and as much text as makes it as long as it is to be.
 
-use std::fmt::Write as _;
-
 /// What begins the data.
 const TIME: &str = "{\"t\":";
 const NUMBER: &str = ",\"n\":";
@@ -10,44 +8,35 @@ const NUMBER_DIGITS: usize = 9;
 /// The first event's number: JSON has no zeros before a number.
 pub(crate) const NUMBER_FIRST: u64 = 100_000_000;
 /// The shortest data.
-pub(crate) const BYTES_MIN: usize = 64;
+pub(crate) const BYTES_MIN: usize = 100;
 
-/// What a job says of itself.
-const WORDS: &[&str] = &[
-    "transcribing",
-    "summarising",
-    "audio",
-    "video",
-    "segment",
-    "chapter",
-    "frame",
-    "upload",
-    "finished",
-    "of",
-    "waiting",
-    "for",
-    "the",
-    "model",
-    "tokens",
-    "retry",
-    "speaker",
-    "language",
-    "detected",
-    "queue",
-    "worker",
+/// What jobs say of themselves, over and over.
+const SENTENCES: &[&str] = &[
+    "transcribing the audio",
+    "summarising a chapter",
+    "waiting for the model",
+    "detecting the language",
+    "fetching the video",
+    "splitting into segments",
+    "merging the summaries",
+    "writing the result",
 ];
 
 /// JSON of exactly `bytes` bytes (at least `BYTES_MIN`), like a job's progress; the same for the same number and time.
 pub(crate) fn data(number: u64, micros: u64, bytes: usize) -> String {
     let mut random = fastrand::Rng::with_seed(number);
-    let mut text = format!("{TIME}{micros}{NUMBER}{number},\"p\":{},\"text\":\"", random.u32(10..100));
+    let mut text = format!(
+        "{TIME}{micros}{NUMBER}{number},\"job\":\"v-{}\",\"percent\":{},\"text\":\"",
+        random.u32(1000..1016),
+        random.u32(10..100)
+    );
     while text.len() < bytes {
-        let word = WORDS[random.usize(..WORDS.len())];
-        if random.u8(..4) == 0 {
-            let _ = write!(text, "{} ", random.u16(..));
-        }
-        text += word;
+        text += SENTENCES[random.usize(..SENTENCES.len())];
         text.push(' ');
+        if random.bool() {
+            text += &random.u16(..).to_string();
+            text += ", ";
+        }
     }
     text.truncate(bytes - 2);
     text += "\"}";

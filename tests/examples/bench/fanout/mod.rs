@@ -5,6 +5,7 @@
 
 pub(crate) mod crowd;
 mod event;
+mod plot;
 mod processes;
 mod publishers;
 mod rows;
@@ -16,7 +17,8 @@ use std::fs;
 use std::io::Write as _;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use stack_tests::target;
 
 use crate::machine::folder;
 use rows::Round;
@@ -26,6 +28,8 @@ use table::Table;
 /// The table; an error if a figure is missing.
 pub(crate) fn run() -> anyhow::Result<()> {
     let settings = Settings::from_env()?;
+    // What a server leaves behind comes to us, and no farther.
+    nix::sys::prctl::set_child_subreaper(true)?;
     let (folder, began, load_before) = (folder()?, Instant::now(), load());
     let mut table = Table::new(&settings.tools);
     let steps = settings.rows.len() * settings.runs;
@@ -62,6 +66,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         began.elapsed().as_secs()
     );
     print!("{table}");
+    if let Some(svg) = plot::svg(&table.points()) {
+        let path = target().join("bench/fanout.svg");
+        fs::write(&path, svg).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("plot: {}", path.display());
+    }
     match table.failures() {
         0 => Ok(()),
         failures => bail!("{failures} figures are missing, see the notes"),

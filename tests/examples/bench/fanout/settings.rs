@@ -10,6 +10,8 @@ use super::servers::Tool;
 
 /// Rounds if none are named.
 const RUNS: usize = 3;
+/// Rows that the short form does without unless they are named.
+const NOT_QUICK: &[&str] = &["saturation-disk", "gzip-long"];
 
 /// What to measure.
 pub(crate) struct Settings {
@@ -41,14 +43,14 @@ impl Settings {
         let rows = rows::all(is_quick);
         let rows = match setting("ROWS") {
             Some(names) => named("ROWS", &names, rows, |row| row.key)?,
-            None => rows,
+            None => rows.into_iter().filter(|row| !is_quick || !NOT_QUICK.contains(&row.key)).collect(),
         };
         Ok(Self { runs, is_quick, rows, tools })
     }
 
     /// How long a figure is taken for.
     pub(crate) fn time(&self) -> Duration {
-        Duration::from_secs(if self.is_quick { 3 } else { 8 })
+        Duration::from_secs(if self.is_quick { 2 } else { 8 })
     }
 }
 

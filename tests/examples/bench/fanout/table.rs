@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::rows::{Bar, Row};
+use super::plot::Point;
+use super::rows::{Bar, Growth, Row};
 use super::servers::Tool;
 use crate::machine::median;
 
@@ -13,6 +14,7 @@ type Cells = Vec<Option<anyhow::Result<Vec<f64>>>>;
 struct Line {
     title: String,
     bars: Vec<Bar>,
+    growth: Option<Growth>,
     figures: Vec<Figure>,
 }
 
@@ -58,13 +60,26 @@ impl Table {
             }
         }
         for (line, figures) in row.lines.iter().zip(figures) {
-            self.lines.push(Line { title: line.title.clone(), bars: line.bars.clone(), figures });
+            let (title, bars, growth) = (line.title.clone(), line.bars.clone(), line.growth.clone());
+            self.lines.push(Line { title, bars, growth, figures });
         }
     }
 
     /// Figures that could not be taken.
     pub(crate) fn failures(&self) -> usize {
         self.notes.len()
+    }
+
+    /// The figures that are points of a curve.
+    pub(crate) fn points(&self) -> Vec<Point> {
+        let grown = self.lines.iter().filter_map(|line| Some((line, line.growth.as_ref()?)));
+        let points = grown.flat_map(|(line, growth)| {
+            self.tools.iter().filter_map(move |tool| {
+                let value = self.of(line, *tool)?;
+                Some(Point { what: growth.what, of: growth.of, tool: *tool, at: growth.at as f64, value })
+            })
+        });
+        points.collect()
     }
 
     fn of(&self, line: &Line, tool: Tool) -> Option<f64> {
@@ -78,6 +93,10 @@ impl Table {
             Bar::Most(tool, most) => {
                 let is = self.of(line, tool);
                 (tool, format!("<= {most}"), is, is.map(|is| is <= most))
+            }
+            Bar::Least(tool, least) => {
+                let is = self.of(line, tool);
+                (tool, format!(">= {least}"), is, is.map(|is| is >= least))
             }
             Bar::MostOf(tool, most, other) => {
                 let is = self.ratio(line, tool, other);
@@ -100,13 +119,13 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<56}", "")?;
+        write!(f, "{:<76}", "")?;
         for tool in &self.tools {
             write!(f, "{:>16}", tool.name())?;
         }
         writeln!(f, "  targets")?;
         for line in &self.lines {
-            write!(f, "{:<56}", line.title)?;
+            write!(f, "{:<76}", line.title)?;
             let ours = self.of(line, Tool::Ours);
             for (tool, figure) in self.tools.iter().zip(&line.figures) {
                 let cell = match (figure, ours) {

@@ -21,8 +21,8 @@ const TWO_FROM: usize = 500;
 const PER_PROCESS_MAX: usize = 9000;
 /// How long all streams may take to open.
 const OPEN_MAX: Duration = Duration::from_secs(120);
-/// How long the last event may take.
-const DRAIN_MAX: Duration = Duration::from_secs(120);
+/// How long nothing may come while events are missing.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How often it is asked whether something is there.
 const ASK_EVERY_MS: u16 = 10;
 
@@ -39,6 +39,8 @@ pub(crate) struct Stats {
     pub(crate) sum: u64,
     /// Bytes on the wire, framing included.
     pub(crate) bytes: u64,
+    /// Heartbeats over all streams.
+    pub(crate) heartbeats: u64,
     /// Streams with compressed answers.
     pub(crate) compressed: u64,
     /// Publish to receive.
@@ -93,11 +95,14 @@ impl Crowd {
 
     /// Waits until so many events have come, and fails if one is missing.
     pub(crate) fn receive(&mut self, events: u64) -> anyhow::Result<()> {
-        let deadline = Instant::now() + DRAIN_MAX;
+        let (mut before, mut deadline) = (0, Instant::now() + SILENCE_MAX);
         loop {
             let seen = self.events()?;
             if seen == events {
                 return Ok(());
+            }
+            if seen > before {
+                (before, deadline) = (seen, Instant::now() + SILENCE_MAX);
             }
             if seen > events || Instant::now() > deadline {
                 bail!("{seen} deliveries of {events}");
@@ -121,6 +126,7 @@ impl Crowd {
             stats.most = stats.most.max(number("most")?);
             stats.sum = stats.sum.wrapping_add(number("sum")?);
             stats.bytes += number("bytes")?;
+            stats.heartbeats += number("heartbeats")?;
             stats.compressed += number("compressed")?;
             stats.times.merge(&answer["times"]);
             stats.opening.merge(&answer["opening"]);

@@ -14,6 +14,8 @@ pub(crate) struct Plan {
     pub(crate) first: usize,
     /// The topics, with `#` in the place of the stream's number.
     pub(crate) topic: String,
+    /// The number begins again at zero after so many.
+    pub(crate) topics: usize,
     /// Whether compression is asked for.
     pub(crate) wants_gzip: bool,
     /// Whether nothing is read after the greeting.
@@ -26,12 +28,21 @@ impl Plan {
     /// So many streams of one topic.
     pub(crate) fn new(port: u16, count: usize, topic: &str) -> Self {
         let topic = topic.to_owned();
-        Self { port, count, first: 0, topic, wants_gzip: false, is_slow: false, at_a_time: 128 }
+        Self {
+            port,
+            count,
+            first: 0,
+            topic,
+            topics: usize::MAX,
+            wants_gzip: false,
+            is_slow: false,
+            at_a_time: 128,
+        }
     }
 
     /// The request of a stream.
     pub(crate) fn request(&self, number: usize) -> String {
-        let topic = self.topic.replace('#', &number.to_string());
+        let topic = self.topic.replace('#', &(number % self.topics).to_string());
         let gzip = if self.wants_gzip { "Accept-Encoding: gzip\r\n" } else { "" };
         format!(
             "GET /sse?topic={topic} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{gzip}\r\n"
@@ -40,7 +51,7 @@ impl Plan {
 
     pub(crate) fn to_json(&self) -> String {
         json!({
-            "port": self.port, "count": self.count, "first": self.first, "topic": self.topic,
+            "port": self.port, "count": self.count, "first": self.first, "topic": self.topic, "topics": self.topics,
             "gzip": self.wants_gzip, "slow": self.is_slow, "at_a_time": self.at_a_time,
         })
         .to_string()
@@ -59,6 +70,7 @@ impl Plan {
             count: number("count")?,
             first: number("first")?,
             topic: value["topic"].as_str().context("the plan has no topic")?.to_owned(),
+            topics: number("topics")?.max(1),
             wants_gzip: value["gzip"] == true,
             is_slow: value["slow"] == true,
             at_a_time: number("at_a_time")?,

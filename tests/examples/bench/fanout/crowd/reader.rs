@@ -44,6 +44,7 @@ struct Counters {
     events: u64,
     sum: u64,
     bytes: u64,
+    heartbeats: u64,
     times: Histogram,
     /// Streams that are over, and why the first is.
     broken: usize,
@@ -182,6 +183,8 @@ impl Crowd {
                 counters.events += 1;
                 counters.sum = counters.sum.wrapping_add(number);
                 counters.times.add(now.saturating_sub(time));
+            } else if line == b"event: heartbeat" {
+                counters.heartbeats += 1;
             }
         })?;
         if !was_open && stream.decoder.is_open() {
@@ -210,12 +213,13 @@ impl Crowd {
                 answer["most"] = own().max().unwrap_or_default().into();
                 answer["sum"] = counters.sum.into();
                 answer["bytes"] = counters.bytes.into();
+                answer["heartbeats"] = counters.heartbeats.into();
                 answer["compressed"] = counters.compressed.into();
                 answer["times"] = counters.times.to_json();
                 answer["opening"] = counters.opening.to_json();
             }
             b"reset" => {
-                (counters.events, counters.sum, counters.bytes) = (0, 0, 0);
+                (counters.events, counters.sum, counters.bytes, counters.heartbeats) = (0, 0, 0, 0);
                 counters.times = Histogram::default();
                 for stream in self.streams.iter_mut().flatten() {
                     stream.events = 0;

@@ -1,8 +1,14 @@
 //! What is measured of each server.
 
+mod growth;
+mod gzip;
+mod heartbeats;
 mod load;
 mod memory;
 mod saturation;
+mod slow;
+mod storm;
+mod topics;
 
 use std::path::Path;
 
@@ -30,13 +36,29 @@ pub(crate) struct Row {
     /// The figures, in the order in which they are returned.
     pub(crate) lines: Vec<Line>,
     /// Takes them once.
-    pub(crate) measure: fn(&Round<'_>) -> anyhow::Result<Vec<f64>>,
+    pub(crate) measure: Measure,
 }
+
+/// Takes a row's figures of one server once.
+type Measure = fn(&Round<'_>) -> anyhow::Result<Vec<f64>>;
 
 /// One figure.
 pub(crate) struct Line {
     pub(crate) title: String,
     pub(crate) bars: Vec<Bar>,
+    /// Its place in the plot.
+    pub(crate) growth: Option<Growth>,
+}
+
+/// A figure that is one point of a curve.
+#[derive(Debug, Clone)]
+pub(crate) struct Growth {
+    /// The figure and its unit.
+    pub(crate) what: &'static str,
+    /// What grows.
+    pub(crate) of: &'static str,
+    /// How far it has grown.
+    pub(crate) at: usize,
 }
 
 /// What a figure is to be.
@@ -44,6 +66,8 @@ pub(crate) struct Line {
 pub(crate) enum Bar {
     /// Of this tool at most so much.
     Most(Tool, f64),
+    /// Of this tool at least so much.
+    Least(Tool, f64),
     /// Of the first tool at most so many times what the last one's is.
     MostOf(Tool, f64, Tool),
     /// Of the first tool at least so many times what the last one's is.
@@ -51,12 +75,26 @@ pub(crate) enum Bar {
 }
 
 fn line(title: impl Into<String>, bars: &[Bar]) -> Line {
-    Line { title: title.into(), bars: bars.to_vec() }
+    Line { title: title.into(), bars: bars.to_vec(), growth: None }
 }
 
 /// All of them, in order of worth.
 pub(crate) fn all(is_quick: bool) -> Vec<Row> {
-    vec![memory::row(is_quick), load::row(), saturation::memory(), saturation::disk()]
+    vec![
+        memory::row(is_quick),
+        load::row(),
+        saturation::memory(),
+        saturation::disk(),
+        topics::row(is_quick),
+        topics::groups(),
+        storm::row(is_quick),
+        heartbeats::row(is_quick),
+        slow::row(),
+        gzip::row(gzip::SHORT),
+        gzip::row(gzip::LONG),
+        growth::streams(is_quick),
+        growth::topics(is_quick),
+    ]
 }
 
 /// One figure of one server.

@@ -31,7 +31,7 @@ impl Floor {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe()?);
         command.args([WORD, &port.to_string()]);
-        Ok(Self(Family::start(command, &needs.folder, port)?))
+        Ok(Self(Family::start(command, &needs.folder, port, 1)?))
     }
 }
 

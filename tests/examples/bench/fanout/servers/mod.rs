@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::processes::family;
@@ -109,7 +110,8 @@ struct Family {
 }
 
 impl Family {
-    fn start(mut command: Command, folder: &Path, port: u16) -> anyhow::Result<Self> {
+    /// Executes it, and waits until it listens with so many processes: one that forks listens before.
+    fn start(mut command: Command, folder: &Path, port: u16, processes: usize) -> anyhow::Result<Self> {
         let said = folder.join("said");
         let output = File::create(&said)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -117,7 +119,7 @@ impl Family {
             command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let mut family = Self { child, port };
         let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() || family.pids().len() < processes {
             if family.child.try_wait()?.is_some() || Instant::now() > deadline {
                 bail!(
                     "{} does not listen: {}",
@@ -138,9 +140,13 @@ impl Family {
 impl Drop for Family {
     fn drop(&mut self) {
         // Nobody's restarts come in between: the parents first.
-        for pid in self.pids() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let pids = self.pids();
+        for pid in &pids {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
         let _ = self.child.wait();
+        for pid in &pids {
+            let _ = waitpid(Pid::from_raw(*pid), None);
+        }
     }
 }

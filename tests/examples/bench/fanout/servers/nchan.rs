@@ -40,7 +40,7 @@ impl Nchan {
         fs::write(&file, text).context("cannot write nginx's configuration")?;
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-c").arg(file).arg("-p").arg(&needs.folder);
-        Ok(Self(Family::start(command, &needs.folder, port)?))
+        Ok(Self(Family::start(command, &needs.folder, port, 2)?))
     }
 }
 

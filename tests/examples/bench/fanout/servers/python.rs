@@ -31,7 +31,7 @@ impl Python {
         ]);
         command.args(["--bind", &format!("127.0.0.1:{port}"), "flask_app:app"]);
         command.current_dir(&needs.folder);
-        Ok(Self(Family::start(command, &needs.folder, port)?))
+        Ok(Self(Family::start(command, &needs.folder, port, 2)?))
     }
 
     /// The asynchronous one.
@@ -42,7 +42,7 @@ impl Python {
         command.args(["--port", &port.to_string(), "--backlog", "4096", "--timeout-keep-alive", "75"]);
         command.args(["--log-level", "warning", "--no-access-log", "starlette_app:app"]);
         command.current_dir(&needs.folder);
-        Ok(Self(Family::start(command, &needs.folder, port)?))
+        Ok(Self(Family::start(command, &needs.folder, port, 1)?))
     }
 }
 

@@ -1,0 +1,88 @@
+//! Ten thousand topics with one subscriber each, and as many groups of one subscriber each that all get the same events.
+
+use super::{EVENT_BYTES, Round, Row, STREAMS, TOPIC, delivered, line, publishers, warm_up};
+use crate::fanout::crowd::{Crowd, Plan};
+use crate::fanout::processes::{cpu_micros, pss_kib};
+use crate::fanout::publishers::Publishers;
+use crate::fanout::servers::Tool;
+
+const PUBLISHERS: usize = 8;
+const RATE: f64 = 50.0;
+
+/// Every event for one stream alone.
+pub(super) fn row(is_quick: bool) -> Row {
+    let count = topics(is_quick);
+    Row {
+        key: "topics",
+        tools: &[Tool::Ours, Tool::Nginx, Tool::Nchan],
+        lines: vec![
+            line(format!("{count} topics, one stream each: deliveries/s, thousands"), &[]),
+            line("  latency p99, ms", &[]),
+            line("  CPU per delivery (a publish each), us", &[]),
+        ],
+        measure,
+    }
+}
+
+/// Streams with a second topic of their own each, so that no two can share anything.
+pub(super) fn groups() -> Row {
+    Row {
+        key: "groups",
+        tools: &[Tool::Ours, Tool::Nginx],
+        lines: vec![
+            line(
+                format!("{STREAMS} streams, each with another filter, x {RATE}/s: CPU per delivery, us"),
+                &[],
+            ),
+            line("  latency p99, ms", &[]),
+            line("  memory per stream, KiB", &[]),
+        ],
+        measure: measure_groups,
+    }
+}
+
+fn topics(is_quick: bool) -> usize {
+    if is_quick { 2000 } else { 10_000 }
+}
+
+fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
+    let count = topics(round.settings.is_quick).min(round.tool.streams_max());
+    let server = round.start(count, &[])?;
+    let topic = format!("{TOPIC}:#");
+    let mut crowd = Crowd::open(&Plan::new(server.port(), count, &topic))?;
+    let mut publishers =
+        Publishers::open(server.port(), server.wording(), PUBLISHERS, &topic, count as u64, EVENT_BYTES)?;
+    let warm = publishers.count(count as u64)?;
+    crowd.receive(warm.events)?;
+    crowd.reset()?;
+    let (pids, began) = (server.pids(), std::time::Instant::now());
+    let before = cpu_micros(&pids)?;
+    let published = publishers.full(round.settings.time())?;
+    crowd.receive(published.events)?;
+    let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_micros(&pids)? - before);
+    let stats = crowd.stats()?;
+    // The topics take turns, so no stream is more than one ahead of another.
+    anyhow::ensure!(
+        stats.sum == published.sum && stats.most - stats.least <= 1,
+        "one stream got {} events, another {}",
+        stats.least,
+        stats.most
+    );
+    let events = stats.events as f64;
+    Ok(vec![events / took / 1000.0, stats.times.part_ms(0.99), cpu / events])
+}
+
+fn measure_groups(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
+    let server = round.start(STREAMS, &[])?;
+    let pids = server.pids();
+    let empty = pss_kib(&pids)?;
+    let mut crowd = Crowd::open(&Plan::new(server.port(), STREAMS, &format!("{TOPIC},own:#")))?;
+    let memory = (pss_kib(&pids)? - empty) / STREAMS as f64;
+    let mut publishers = publishers(&*server, 1)?;
+    warm_up(&mut crowd, &mut publishers)?;
+    let before = cpu_micros(&pids)?;
+    let published = publishers.paced(RATE, round.settings.time())?;
+    let stats = delivered(&mut crowd, published)?;
+    let cpu = cpu_micros(&pids)? - before;
+    Ok(vec![cpu / stats.events as f64, stats.times.part_ms(0.99), memory])
+}
