@@ -6,12 +6,14 @@
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
+mod silence;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -559,89 +561,6 @@ impl Reactor {
                 self.end(slot, reason);
                 false
             }
-        }
-    }
-
-    /// Heartbeats for the streams that were silent for an interval.
-    fn beat(&mut self) {
-        let interval_ms = millis(self.config.heartbeat_interval);
-        let mut due = std::mem::take(&mut self.due);
-        self.heartbeats.take_due(self.now_ms, &mut due);
-        let mut beats: [Option<Arc<[u8]>>; 2] = [None, None];
-        let mut sent = 0;
-        for handle in due.drain(..) {
-            if !self.roster.holds(handle) {
-                continue;
-            }
-            let slot = handle.0;
-            let (stream, group) = self.roster.with_group(slot);
-            let live = stream.place == Place::Live;
-            let written_ms = if live { stream.written_ms.max(group.written_ms) } else { self.now_ms };
-            if written_ms + interval_ms > self.now_ms {
-                self.heartbeats.insert(self.now_ms, written_ms + interval_ms, handle);
-                continue;
-            }
-            self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, handle);
-            let (encoding, position) = (group.encoding(), self.position);
-            if encoding == Encoding::Gzip {
-                // Bytes of its own would part the stream from its group's.
-                let group = stream.group;
-                let round = self.roster.groups.compose_heartbeat(group, position, &mut self.packer);
-                let all = self.roster.groups[group].live.len() as u64;
-                let written = self.write_round(&round);
-                sent += written;
-                self.counters.heartbeat_failures.fetch_add(all - written, Ordering::Relaxed);
-                self.roster.groups.recycle(&mut vec![round]);
-                continue;
-            }
-            let beat = beats[encoding as usize].get_or_insert_with(|| {
-                wire::heartbeat(self.chunk.begin(), position);
-                self.chunk.finish(encoding);
-                self.chunk.bytes().into()
-            });
-            stream.written_ms = self.now_ms;
-            match stream.send(beat) {
-                Sent::All => {
-                    sent += 1;
-                    self.tally.bytes += beat.len() as u64;
-                }
-                Sent::Part(part) => {
-                    sent += 1;
-                    self.tally.bytes += part as u64;
-                    stream.keep(Arc::clone(beat), part);
-                    self.roster.place_behind(slot, self.next);
-                }
-                Sent::Ended(reason) => {
-                    self.counters.heartbeat_failures.fetch_add(1, Ordering::Relaxed);
-                    self.end(slot, reason);
-                }
-            }
-        }
-        self.due = due;
-        if sent > 0 {
-            self.counters.heartbeats.fetch_add(sent, Ordering::Relaxed);
-            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.counters.heartbeat_last_ms.store(millis(now_ms), Ordering::Relaxed);
-        }
-    }
-
-    /// Closes the streams that have taken nothing for too long.
-    fn look_for_idle(&mut self) {
-        let timeout_ms = millis(self.config.idle_timeout);
-        if timeout_ms == 0 || self.now_ms < self.idle_look_ms {
-            return;
-        }
-        self.idle_look_ms = self.now_ms + (timeout_ms / 8).max(1);
-        for (slot, stream) in self.roster.iter_mut() {
-            if stream.idle_ms(self.now_ms) >= timeout_ms {
-                self.ended.push((slot, EndReason::Idle));
-            } else if stream.is_stuck() {
-                // A kernel out of memory does not report when it has some again.
-                self.ready.push_back((slot, stream.generation));
-            }
-        }
-        while let Some((slot, reason)) = self.ended.pop() {
-            self.end(slot, reason);
         }
     }
 

@@ -167,12 +167,11 @@ fn what_a_session_is_told_is_not_shorter_for_what_others_say() {
         }
         reader.wire.len() - before
     };
-    let (right, wrong) = ("the secret is 0123456789abcdef", "xhqz wkvpjy tm fgulrnbdcoiaes!");
-    let (alone_right, alone_wrong) = (lengths("t", right), lengths("t", wrong));
-    let (both_right, both_wrong) = (lengths("t,session:s", right), lengths("t,session:s", wrong));
-    assert_eq!(
-        both_right - alone_right,
-        both_wrong - alone_wrong,
-        "the secret's own length is always the same"
+    let guesses = ["the secret is 0123456789abcdef", "xhqz wkvpjy tm fgulrnbdcoiaes!"];
+    // The ids differ, and with them a byte or two; a secret that is found in the guess would take thirty fewer.
+    let [right, wrong] = guesses.map(|guess| lengths("t,session:s", guess) - lengths("t", guess));
+    assert!(
+        right.abs_diff(wrong) <= 4,
+        "the secret takes {right} bytes beside itself, {wrong} beside something else"
     );
 }
