@@ -83,7 +83,8 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let mask = daemon.umask;
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_io()
+        .enable_time()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()?;
     let local = tokio::task::LocalSet::new();
