@@ -51,3 +51,14 @@ pub(crate) fn part_ms(micros: &[u32], part: f64) -> f64 {
     let at = ((sorted.len() as f64 * part) as usize).min(sorted.len().saturating_sub(1));
     sorted.get(at).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
 }
+
+/// Three digits that matter.
+pub(crate) fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        value if value == 0.0 || value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        value if value >= 1.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
+}

@@ -50,11 +50,7 @@ impl Group {
         let text = std::mem::replace(&mut round.chunk, spare.pop().unwrap_or_default());
         round.text = text.text().len() as u64;
         let live = self.live.len();
-        if self.interest.is_private() {
-            span.pack_alone(packer, text.text(), round.chunk.begin());
-        } else {
-            round.packed = span.pack(packer, text.text(), (live, window.of(live)), round.chunk.begin());
-        }
+        round.packed = span.pack(packer, text.text(), (live, window.of(live)), round.chunk.begin());
         if round.packed.is_apart {
             round.apart = spare.pop().unwrap_or_default();
             packer.pack(&[], text.text(), round.apart.begin());
@@ -129,6 +125,7 @@ impl Groups {
             self.groups[*id as usize].streams += 1;
             return *id;
         }
+        let is_private = interest.is_private();
         let interest = Arc::clone(interest);
         let entry = self.groups.vacant_entry();
         let id = GroupId::try_from(entry.key()).expect("there are fewer groups than descriptors");
@@ -141,7 +138,7 @@ impl Groups {
             written_ms: 0,
             round: None,
             seen: 0,
-            span: (encoding == Encoding::Gzip).then(Box::default),
+            span: (encoding == Encoding::Gzip).then(|| Box::new(Span::new(is_private))),
         });
         self.by_key.insert(key, id);
         id
@@ -192,11 +189,11 @@ impl Groups {
                     let round = &mut rounds[place];
                     round.events += 1;
                     match &mut group.span {
-                        Some(span) if group.interest.is_private() => {
+                        Some(span) if span.is_private => {
                             let mut text = spare.pop().unwrap_or_default();
                             frame.write(&group.interest, text.begin());
                             round.text += text.text().len() as u64;
-                            span.pack_alone(packer, text.text(), round.chunk.body());
+                            span.pack(packer, text.text(), (0, 0), round.chunk.body());
                             spare.push(text);
                         }
                         _ => frame.write(&group.interest, round.chunk.body()),
@@ -208,7 +205,7 @@ impl Groups {
             let group = &mut groups[round.group as usize];
             group.round = None;
             // Each event of a private one is packed already.
-            if !(group.span.is_some() && group.interest.is_private()) {
+            if !group.span.as_ref().is_some_and(|span| span.is_private) {
                 group.pack(round, packer, *window, spare);
             }
             round.chunk.finish(group.key.1);

@@ -54,7 +54,6 @@ impl Checksum {
         let mut ending = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         ending[2..6].copy_from_slice(&self.crc.to_le_bytes());
         // The length counts modulo 2^32.
-        #[allow(clippy::cast_possible_truncation)]
         ending[6..].copy_from_slice(&(self.bytes as u32).to_le_bytes());
         ending
     }
@@ -116,6 +115,9 @@ impl Packer {
 /// What the live streams of a group were given of late.
 #[derive(Debug, Default)]
 pub(super) struct Span {
+    /// Its texts may not be read off the length of each other: whoever can have one of them published and sees the
+    /// lengths could guess the rest (BREACH).
+    pub(super) is_private: bool,
     /// Streams with this number have the text.
     number: u32,
     text: Vec<u8>,
@@ -148,6 +150,10 @@ pub(super) struct Packed {
 }
 
 impl Span {
+    pub(super) fn new(is_private: bool) -> Self {
+        Self { is_private, ..Self::default() }
+    }
+
     /// Packs a round for `live` streams, with a dictionary of at most `window` bytes. If only few of them have not got that
     /// text, they need the round packed without one.
     pub(super) fn pack(
@@ -158,6 +164,10 @@ impl Span {
         out: &mut Vec<u8>,
     ) -> Packed {
         self.given.add(text);
+        if self.is_private {
+            packer.pack(&[], text, out);
+            return Packed::default();
+        }
         self.waited = if self.outside > 0 { self.waited + 1 } else { 0 };
         let most_are_outside = self.outside as usize * 2 >= live;
         if self.outside > 0 && (most_are_outside || self.waited > OUTSIDE_ROUNDS_MAX) {
@@ -169,13 +179,6 @@ impl Span {
         packer.pack(&self.text, text, out);
         self.remember(text, window);
         Packed { span: self.number, is_apart: self.outside > 0 }
-    }
-
-    /// Packs a text that may not be read off the length of others, nor they off its: whoever can have one of them published
-    /// and sees the lengths could guess the rest (BREACH).
-    pub(super) fn pack_alone(&mut self, packer: &mut Packer, text: &[u8], out: &mut Vec<u8>) {
-        self.given.add(text);
-        packer.pack(&[], text, out);
     }
 
     fn remember(&mut self, text: &[u8], window: usize) {
@@ -326,7 +329,7 @@ mod tests {
 
     fn play(steps: Vec<Step>, window: usize, threshold: usize, private: bool) {
         let mut packer = Packer::new(6, threshold);
-        let mut span = Span::default();
+        let mut span = Span::new(private);
         let mut readers: Vec<Reader> = Vec::new();
         for step in steps {
             let count = readers.len().max(1);
@@ -360,12 +363,7 @@ mod tests {
                         continue;
                     }
                     let (mut out, mut apart) = (Vec::new(), Vec::new());
-                    let packed = if private {
-                        span.pack_alone(&mut packer, &text, &mut out);
-                        Packed::default()
-                    } else {
-                        span.pack(&mut packer, &text, (live, window), &mut out)
-                    };
+                    let packed = span.pack(&mut packer, &text, (live, window), &mut out);
                     packer.pack(&[], &text, &mut apart);
                     assert!(span.text.capacity() <= 2 * window);
                     for reader in readers.iter_mut().filter(|reader| reader.live) {

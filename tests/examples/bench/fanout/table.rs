@@ -5,7 +5,7 @@ use std::fmt;
 use super::plot::Point;
 use super::rows::{Bar, Growth, Row};
 use super::servers::Tool;
-use crate::machine::median;
+use crate::machine::{median, number};
 
 /// What each server showed in one round; nothing if the row is not for it.
 type Cells = Vec<Option<anyhow::Result<Vec<f64>>>>;
@@ -147,15 +147,4 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    let digits = match value.abs() {
-        value if value == 0.0 || value >= 100.0 => 0,
-        value if value >= 10.0 => 1,
-        value if value >= 1.0 => 2,
-        _ => 3,
-    };
-    format!("{value:.digits$}")
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::rows::{Bar, Cell, Row};
 use super::tools::{GENUINE, OURS, Tool};
-use crate::machine::median;
+use crate::machine::{median, number};
 
 /// One line of it, with the middle figure of each tool.
 struct Line {
@@ -106,15 +106,4 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    let digits = match value.abs() {
-        value if value == 0.0 || value >= 100.0 => 0,
-        value if value >= 10.0 => 1,
-        value if value >= 1.0 => 2,
-        _ => 3,
-    };
-    format!("{value:.digits$}")
 }
