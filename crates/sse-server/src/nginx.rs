@@ -39,7 +39,7 @@ const BODY_PER_EVENT: u64 = 16;
 const SEND_TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Every mark that a template must have, each once or more.
-const MARKS: [&str; 10] = [
+const MARKS: [&str; 11] = [
     "user",
     "worker_processes",
     "worker_rlimit_nofile",
@@ -48,6 +48,7 @@ const MARKS: [&str; 10] = [
     "client_max_body_size",
     "send_timeout",
     "set_real_ip_from",
+    "from_trusted_proxy",
     "problem_413",
     "listen",
 ];
@@ -311,6 +312,9 @@ impl Settings {
             "set_real_ip_from" => {
                 self.trusted_proxies.iter().map(|net| format!("set_real_ip_from {};", net.trunc())).collect()
             }
+            "from_trusted_proxy" => {
+                self.trusted_proxies.iter().map(|net| format!("{} 1;", net.trunc())).collect()
+            }
             "problem_413" => vec![format!(
                 r#"413 '{{"type":"about:blank","title":"Content Too Large","status":413,"detail":"the request body is above the limit of {bytes} bytes"}}';"#
             )],
@@ -440,7 +444,7 @@ mod tests {
         let d = Settings::default;
         let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
         #[rustfmt::skip]
-        let table: [(Settings, &[&str]); 15] = [
+        let table: [(Settings, &[&str]); 16] = [
             (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
             (Settings { user: None, ..d() }, &["\n#@ user\n"]),
             (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
@@ -455,6 +459,7 @@ mod tests {
             (Settings { event_bytes_max: 1000, ..d() }, &["client_max_body_size 16000; #@", "limit of 16000 bytes\"}'; #@ problem_413\n"]),
             (Settings { event_bytes_max: 0, ..d() }, &["client_max_body_size 0; #@"]),
             (Settings { idle_timeout_seconds: 0, ..d() }, &["send_timeout 86400s; #@"]),
+            (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["        10.0.0.0/8 1; #@ from_trusted_proxy\n        2001:db8::1/128 1;\n"]),
             (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["    set_real_ip_from 10.0.0.0/8; #@ set_real_ip_from\n    set_real_ip_from 2001:db8::1/128;\n"]),
         ];
         for (settings, lines) in table {
@@ -541,7 +546,7 @@ mod tests {
             SHIPPED.replace("#@ listen", "#@ lisen"),
             &format!(
                 "x.conf:{}: unknown mark `#@ lisen`; the marks are user, worker_processes, worker_rlimit_nofile, \
-                 worker_connections, run_dir, client_max_body_size, send_timeout, set_real_ip_from, problem_413, listen",
+                 worker_connections, run_dir, client_max_body_size, send_timeout, set_real_ip_from, from_trusted_proxy, problem_413, listen",
                 SHIPPED.lines().position(|line| line.ends_with("#@ listen")).unwrap() + 1
             ),
         );
