@@ -5,6 +5,7 @@
 //! - [`backplane`]: where an accepted event gets its id and its place in the one order.
 //! - [`fanout`]: the streams' sockets, written by reactor threads.
 //! - [`metrics`], [`system`], [`access_log`]: what is counted, measured and noted.
+//! - [`auth`]: passcode, sessions, and what must be remembered of them.
 //! - [`http`]: requests and answers.
 //! - [`config`], [`token`], [`listener`]: what the server is started with.
 //! - [`connections`]: what an ending server waits for.
@@ -13,6 +14,7 @@
 //! - `model`, in tests alone: the hub against a simple model of what each client must see.
 
 pub mod access_log;
+pub mod auth;
 pub mod backplane;
 pub mod config;
 pub mod connections;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::HttpServer;
 use actix_web::web::Data;
@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::access_log::AccessLog;
+use crate::auth::{self, ADDRESSES_MAX, ENDED_SESSIONS_MAX, LockoutConfig, Login};
 use crate::backplane::{self, Backplane};
-use crate::config::{Config, HistoryKind};
+use crate::config::{Config, HistoryKind, LoginConfig};
 use crate::connections::Connections;
 use crate::fanout::{self, Fanout, detach};
 use crate::http::{
@@ -88,7 +89,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         None => token::load_or_make(&config.data_dir, &for_curl(&listeners))?,
     };
     let (access_log, flush) = AccessLog::start(io::stdout()).context("cannot start the access log")?;
-    let state = build(config, publish_token, access_log)?;
+    let login = config.login.as_ref().map(|login| open_login(&config, login)).transpose()?;
+    let state = build(config, publish_token, login, access_log)?;
     let tended = state.backplane.clone();
     let tending = actix_rt::spawn(async move {
         loop {
@@ -167,7 +169,33 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow::Result<Data<State>> {
+fn open_login(config: &Config, login: &LoginConfig) -> anyhow::Result<Login> {
+    let secret_key = match &login.secret_key {
+        Some(key) => key.clone(),
+        None => token::session_key(&config.data_dir)?,
+    };
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let config = auth::Config {
+        passcode: login.passcode.clone(),
+        secret_key,
+        lockout: LockoutConfig {
+            attempts_max: login.attempts_max,
+            duration_ms: ms(login.lockout),
+            addresses_max: ADDRESSES_MAX,
+        },
+        session_lifetime_ms: ms(login.session_lifetime),
+        ended_sessions_max: ENDED_SESSIONS_MAX,
+        data_dir: config.data_dir.clone(),
+    };
+    Ok(Login::open(&config, ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))?)
+}
+
+fn build(
+    config: Config,
+    publish_token: String,
+    login: Option<Login>,
+    access_log: AccessLog,
+) -> anyhow::Result<Data<State>> {
     let age_max_ms = u64::try_from(config.history_age_max.as_millis()).unwrap_or(u64::MAX);
     let history = HistoryConfig {
         events_max: config.history_events_max,
@@ -209,6 +237,7 @@ fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow
         fanout,
         limits,
         publish_token,
+        login,
         metrics: Metrics::default(),
         access_log,
         sampler: Sampler::default(),

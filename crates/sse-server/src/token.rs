@@ -1,4 +1,4 @@
-//! The publish token: what was configured, or one made at the first start and kept in `DATA_DIR`.
+//! The secrets that are made at the first start and kept in `DATA_DIR`: the publish token, the key of the sessions.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,28 +14,46 @@ const RANDOM_BYTES: usize = 24;
 /// words by which curl finds the server.
 pub fn load_or_make(folder: &Path, server: &str) -> anyhow::Result<String> {
     let file = folder.join("publish.token");
-    match fs::read_to_string(&file) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+    let (token, is_new) = kept(&file, "SSE_PUBLISH_TOKEN")?;
+    if is_new {
+        log::info!("no SSE_PUBLISH_TOKEN is set, so one was made; to publish:\n{}", curl_line(&file, server));
+    }
+    Ok(token)
+}
+
+/// The key in `folder/session.key`; a new one if there is none.
+pub fn session_key(folder: &Path) -> anyhow::Result<String> {
+    let (key, is_new) = kept(&folder.join("session.key"), "SESSION_SECRET_KEY")?;
+    if is_new {
+        log::info!("no SESSION_SECRET_KEY is set, so one was made and kept in DATA_DIR/session.key");
+    }
+    Ok(key)
+}
+
+/// What a file holds, or what was made for it just now; `variable`: what else would do.
+fn kept(file: &Path, variable: &str) -> anyhow::Result<(String, bool)> {
+    match fs::read_to_string(file) {
+        Ok(text) if !text.trim().is_empty() => return Ok((text.trim().to_owned(), false)),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
     let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random).context("cannot get random bytes for a publish token")?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    write(&file, &token).with_context(|| {
+    getrandom::fill(&mut random)
+        .with_context(|| format!("cannot get random bytes for {}", file.display()))?;
+    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    write(file, &secret).with_context(|| {
         format!(
-            "cannot write {}: set SSE_PUBLISH_TOKEN, or DATA_DIR to a folder that can be written",
+            "cannot write {}: set {variable}, or DATA_DIR to a folder that can be written",
             file.display()
         )
     })?;
-    log::info!("no SSE_PUBLISH_TOKEN is set, so one was made; to publish:\n{}", curl_line(&file, server));
-    Ok(token)
+    Ok((secret, true))
 }
 
 /// Whole or not at all, and for nobody else to read.
 fn write(file: &Path, token: &str) -> io::Result<()> {
-    let partial = file.with_extension("token.partial");
+    let partial = file.with_extension("partial");
     let _ = fs::remove_file(&partial);
     let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
     writeln!(open, "{token}")?;
@@ -64,6 +82,11 @@ mod tests {
         assert_eq!(token.len(), 2 * RANDOM_BYTES);
         assert_eq!(load_or_make(folder.path(), "http://localhost:5001").unwrap(), token);
         let mode = fs::metadata(folder.path().join("publish.token")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let key = session_key(folder.path()).unwrap();
+        assert_eq!(session_key(folder.path()).unwrap(), key);
+        assert_ne!(key, token);
+        let mode = fs::metadata(folder.path().join("session.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration: environment over TOML over defaults, checked as a whole before a port opens.
 
+mod access;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
+pub use access::LoginConfig;
 use settings::{REFUSED, WITHOUT_EFFECT, nearest};
 pub use settings::{SETTINGS, Setting};
 
@@ -110,6 +112,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a request may take to arrive.
     pub request_timeout: Duration,
+    /// Who has to log in, and how; `None`: nobody.
+    pub login: Option<LoginConfig>,
     /// What should be said at the start.
     pub warnings: Vec<String>,
     /// Every setting as it is in force, and where it comes from.
@@ -201,6 +205,7 @@ pub fn example() -> String {
 fn toml_value(text: &str) -> String {
     match text.parse::<u64>() {
         Ok(number) => number.to_string(),
+        Err(_) if matches!(text, "true" | "false") => text.to_owned(),
         Err(_) => toml::Value::String(text.to_owned()).to_string(),
     }
 }
@@ -257,12 +262,6 @@ fn read_env(
             raw.insert(setting.key, value);
         } else if REFUSED.contains(&name.as_str()) {
             mistakes.push(format!("{name} is set, but this version has no such feature: unset it"));
-        } else if name == "LOGIN_ENABLED"
-            && !matches!(text.to_lowercase().as_str(), "false" | "0" | "no" | "off")
-        {
-            mistakes.push(format!(
-                "LOGIN_ENABLED is {text:?}, but this version has no login: only false is allowed"
-            ));
         } else if WITHOUT_EFFECT.contains(&name.as_str()) {
             warnings.push(format!("{name} has no effect in this version"));
         } else if name.starts_with("SSE_") && name != "SSE_USER" {
@@ -279,7 +278,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(mut self, warnings: Vec<String>) -> Result<Config, Vec<String>> {
+    fn read(mut self, mut warnings: Vec<String>) -> Result<Config, Vec<String>> {
         let effective = SETTINGS
             .iter()
             .map(|setting| match self.raw.get(setting.key) {
@@ -313,6 +312,7 @@ impl Reader {
             compression_threshold: self.number("compression_threshold", 0, 64 << 20),
             trusted_proxies: self.list("trusted_proxies", network),
             request_timeout: seconds(self.number("request_timeout", 1, 3600)),
+            login: self.login(&mut warnings),
             warnings,
             effective,
         };
@@ -456,7 +456,6 @@ mod tests {
             ("SSE_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
             ("SSE_HISTORY", "tape"),
             ("SSE_PUBLISH_TOKEN", "two words"),
-            ("LOGIN_ENABLED", "true"),
             ("SSE_REDIS_URL", "redis://x"),
         ])
         .unwrap_err();
@@ -467,7 +466,6 @@ mod tests {
             "SSE_TRUSTED_PROXIES is \"10.0.0.0/8, proxy\", but \"proxy\" must be an address or a network, such as 10.0.0.1 or 10.0.0.0/8",
             "SSE_HISTORY is \"tape\", but it must be memory or disk",
             "SSE_PUBLISH_TOKEN must be visible ASCII characters without spaces",
-            "LOGIN_ENABLED is \"true\", but this version has no login: only false is allowed",
             "SSE_REDIS_URL is set, but this version has no such feature: unset it",
         ];
         let mut mistakes: Vec<&str> = mistakes.iter().map(String::as_str).collect();

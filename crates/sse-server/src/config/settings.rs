@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 30] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -42,7 +42,7 @@ pub const SETTINGS: [Setting; 24] = [
         "data_dir",
         "DATA_DIR",
         "data",
-        "The folder of what must survive a restart: the history, the position of the event ids, the publish token.",
+        "The folder of what must survive a restart: the history, the position of the event ids, the publish token, the logins.",
     ),
     setting("max_connections", "SSE_MAX_CONNECTIONS", "100", "Streams open at one time; 0 is unlimited."),
     setting(
@@ -155,6 +155,44 @@ pub const SETTINGS: [Setting; 24] = [
         "SSE_REQUEST_TIMEOUT",
         "15",
         "Seconds that a request may take to arrive; 1 to 3600.",
+    ),
+    setting(
+        "login_enabled",
+        "LOGIN_ENABLED",
+        "false",
+        "true: whoever reads a stream or a page must have logged in with the passcode, or show a token; false: nobody.",
+    ),
+    Setting {
+        key: "login_code",
+        variable: "LOGIN_CODE",
+        default: "",
+        secret: true,
+        doc: "The passcode, at most 1024 bytes; needed where the login is on. Another one ends every session.",
+    },
+    Setting {
+        key: "session_secret_key",
+        variable: "SESSION_SECRET_KEY",
+        default: "",
+        secret: true,
+        doc: "What seals the cookies of sessions, 16 characters or more. Without it one is made and kept in DATA_DIR/session.key.",
+    },
+    setting(
+        "max_login_attempts",
+        "MAX_LOGIN_ATTEMPTS",
+        "5",
+        "Wrong passcodes of one address, or of one IPv6 /64, after which it has to wait; 0 is unlimited.",
+    ),
+    setting(
+        "lockout_duration",
+        "LOCKOUT_DURATION",
+        "15",
+        "Minutes that it waits, and for which a wrong passcode is remembered; 1 to 10080.",
+    ),
+    setting(
+        "session_lifetime",
+        "SESSION_LIFETIME",
+        "604800",
+        "Seconds for which a session lasts when it is not used; 1 to 31536000.",
     ),
 ];
 

@@ -26,6 +26,8 @@ pub(super) enum Command {
     List { after: Option<ConnectionId>, count_max: usize, answer: oneshot::Sender<Vec<StreamInfo>> },
     /// The end of a stream; answered with whether it was there.
     Kick { id: ConnectionId, answer: oneshot::Sender<bool> },
+    /// The end of every stream of a session, whoever waits for the answer: how many there were.
+    EndSession { session: Arc<str>, answer: oneshot::Sender<usize> },
 }
 
 /// An open stream at one moment.
@@ -51,6 +53,8 @@ pub struct StreamInfo {
     pub encoding: &'static str,
     /// When it was last written to.
     pub written_at: SystemTime,
+    /// The session that opened it.
+    pub session: Option<Box<str>>,
 }
 
 /// A reactor did not answer within [`ANSWER_WITHIN`].
@@ -82,6 +86,15 @@ impl Fanout {
     pub async fn kick(&self, id: ConnectionId) -> Result<bool, NoAnswer> {
         let answers = self.ask(|answer| Command::Kick { id, answer }).await?;
         Ok(answers.contains(&true))
+    }
+
+    /// Ends every stream that this session opened, and returns how many there were. A stream handed over before is
+    /// among them. Needs a tokio runtime.
+    pub async fn end_session(&self, session: &str) -> Result<usize, NoAnswer> {
+        let session: Arc<str> = session.into();
+        let answers =
+            self.ask(|answer| Command::EndSession { session: Arc::clone(&session), answer }).await?;
+        Ok(answers.into_iter().sum())
     }
 
     /// The answers of all reactors.
@@ -172,5 +185,6 @@ fn fresh(connection: &ConnectionInfo, interest: &Arc<Interest>, encoding: &'stat
         lag: 0,
         encoding,
         written_at: connection.connected_at,
+        session: connection.session.clone(),
     }
 }

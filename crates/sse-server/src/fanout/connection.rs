@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// The name of one stream: 16 hexadecimal digits, random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +50,10 @@ pub struct ConnectionInfo {
     pub connected_at: SystemTime,
     /// The request line, for the access log.
     pub request: Box<str>,
+    /// The session that opened it, with which it ends.
+    pub session: Option<Box<str>>,
+    /// When the grant that it was opened with ends, and the stream with it.
+    pub granted_until: Option<Instant>,
 }
 
 /// Why a stream ended.

@@ -6,9 +6,10 @@
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
+mod leave;
 mod silence;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +29,7 @@ use super::roster::{Handle, Roster, from_token, to_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
 use super::wire::{self, Chunk, Encoding};
-use super::{Config, ConnectionId, Counters, EndReason};
+use super::{Config, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
 
 /// Socket reports taken at once.
@@ -57,6 +58,8 @@ pub(super) struct Reactor {
     /// Streams behind that wait for nothing but their turn.
     ready: VecDeque<Handle>,
     heartbeats: Wheel<Handle>,
+    /// The streams whose grant ends, by when.
+    granted_until: BTreeSet<(u64, Slot)>,
     idle_look_ms: u64,
     /// The next event to take, the end of the order when it was looked at, and the id passed.
     next: Ordinal,
@@ -114,6 +117,7 @@ impl Reactor {
             roster: Roster::new(window),
             ready: VecDeque::new(),
             heartbeats: Wheel::new(bucket_ms),
+            granted_until: BTreeSet::new(),
             idle_look_ms: 0,
             next: 0,
             end: 0,
@@ -165,6 +169,7 @@ impl Reactor {
             self.advance_ready();
             self.beat();
             self.look_for_idle();
+            self.expire();
             if self.mailbox.is_draining() {
                 self.drain();
             }
@@ -181,13 +186,20 @@ impl Reactor {
         self.tally.give(&self.counters);
     }
 
+    /// A moment on the reactor's own clock.
+    fn time_ms(&self, at: Instant) -> u64 {
+        millis(at.saturating_duration_since(self.began))
+    }
+
     /// How long nothing will be due.
     fn sleep(&self) -> Option<Duration> {
         if self.roster.is_empty() {
             return None;
         }
         let idle = (!self.config.idle_timeout.is_zero()).then_some(self.idle_look_ms);
-        let due = [self.heartbeats.next_due(), idle, self.drain_until_ms].into_iter().flatten().min()?;
+        let granted = self.granted_until.first().map(|(until_ms, _)| *until_ms);
+        let due = [self.heartbeats.next_due(), idle, self.drain_until_ms, granted];
+        let due = due.into_iter().flatten().min()?;
         // Poll counts from now, and the clock may have moved since `now_ms`.
         let in_ms = due.saturating_sub(millis(self.began.elapsed()));
         Some(Duration::from_millis(in_ms.clamp(1, SLEEP_MAX_MS)))
@@ -290,39 +302,12 @@ impl Reactor {
                 Command::Kick { id, answer } if !answer.is_closed() => {
                     let _ = answer.send(self.kick(id));
                 }
+                Command::EndSession { session, answer } => {
+                    let _ = answer.send(self.end_session(&session));
+                }
                 Command::List { .. } | Command::Kick { .. } => {}
             }
         }
-    }
-
-    /// Ends a stream in between two events if its client takes what it was given, else at once. Returns whether
-    /// it was there.
-    fn kick(&mut self, id: ConnectionId) -> bool {
-        if let Some(n) = self.arrivals.iter().position(|arrival| arrival.owner.connection.id == id) {
-            let arrival = self.arrivals.remove(n);
-            self.adopt(arrival);
-        }
-        let found = self.roster.iter().find(|(_, stream)| stream.connection().id == id);
-        let Some((slot, _)) = found else { return false };
-        let stream = &mut self.roster[slot];
-        let before = stream.bytes;
-        let flushed = stream.flush(self.now_ms);
-        self.tally.bytes += stream.bytes - before;
-        let reason = match flushed {
-            // What says goodbye has its end already.
-            Sent::All if stream.place != Place::Leaving => {
-                self.roster.unseat(slot);
-                let (stream, group) = self.roster.with_group(slot);
-                self.chunk.begin();
-                finish_last(stream, group.encoding(), &mut self.chunk);
-                stream.send(self.chunk.bytes());
-                EndReason::Kicked
-            }
-            Sent::All | Sent::Part(_) => EndReason::Kicked,
-            Sent::Ended(reason) => reason,
-        };
-        self.end(slot, reason);
-        true
     }
 
     /// Lets each stream that is behind, and whose socket has room, read on a little.
@@ -416,8 +401,12 @@ impl Reactor {
             stream.keep(opening[sent..].into(), 0);
         }
         let descriptor = stream.descriptor();
+        let granted_until_ms = stream.connection().granted_until.map(|at| self.time_ms(at));
         let handle = self.roster.insert(stream);
         let slot = handle.0;
+        if let Some(until_ms) = granted_until_ms {
+            self.granted_until.insert((until_ms, slot));
+        }
         self.roster.place_behind(slot, subscription.start.next);
         let both = Interest::READABLE | Interest::WRITABLE;
         self.arrived += 1;
@@ -611,6 +600,9 @@ impl Reactor {
     fn end(&mut self, slot: Slot, reason: EndReason) {
         let (stream, group) = self.roster.remove(slot);
         self.arrived += usize::from(stream.is_arriving);
+        if let Some(until) = stream.connection().granted_until {
+            self.granted_until.remove(&(self.time_ms(until), slot));
+        }
         // A twin of the descriptor may be open in actix, so closing would not end the watch.
         let _ = self.poll.registry().deregister(&mut SourceFd(&stream.descriptor()));
         self.hub.unsubscribe(self.reader, group);

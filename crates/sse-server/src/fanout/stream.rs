@@ -191,7 +191,7 @@ impl Stream {
     pub(super) fn end(mut self, reason: EndReason) {
         // The descriptor may still have a twin in actix, so closing alone might not end the connection.
         // What the client sent must be read, or closing throws away what is on its way to it.
-        let said = matches!(reason, EndReason::Drain | EndReason::Kicked);
+        let said = matches!(reason, EndReason::Drain | EndReason::Kicked | EndReason::Expired);
         let how = if said { Shutdown::Write } else { Shutdown::Both };
         let _ = self.drain_input(&mut [0; 4096], self.input_bytes + INPUT_AT_END_MAX);
         let _ = socket::shutdown(self.socket.as_raw_fd(), how);

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
@@ -15,6 +17,8 @@ pub(super) struct Problem {
     detail: String,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
+    /// The cookie that a redirection sets.
+    cookie: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -27,7 +31,7 @@ struct Body<'a> {
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, allow: None }
+        Self { status, detail: detail.into(), retry_after: None, allow: None, cookie: None }
     }
 
     /// 400: the request is malformed.
@@ -38,6 +42,11 @@ impl Problem {
     /// 401: no token, or a wrong one.
     pub(in crate::http) fn unauthorized(detail: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// 303: a person may log in, and come back by this cookie.
+    pub(in crate::http) fn login_first(cookie: Option<String>) -> Self {
+        Self { cookie, ..Self::new(StatusCode::SEE_OTHER, "this needs a session: log in first") }
     }
 
     /// 403: known, but not allowed.
@@ -136,6 +145,12 @@ impl ResponseError for Problem {
         response
             .insert_header((CONTENT_TYPE, "application/problem+json"))
             .insert_header((CACHE_CONTROL, "no-store"));
+        if self.status == StatusCode::SEE_OTHER {
+            response.insert_header((LOCATION, "/login"));
+        }
+        if let Some(cookie) = &self.cookie {
+            response.insert_header((SET_COOKIE, cookie.as_str()));
+        }
         if let Some(seconds) = self.retry_after {
             response.insert_header((RETRY_AFTER, seconds));
         }

@@ -37,7 +37,7 @@ struct Status {
 #[derive(Serialize)]
 struct Connection {
     connection_id: String,
-    /// Without login there are no sessions.
+    /// Without a login there are no sessions.
     session_id: Option<String>,
     user_ip: String,
     created_at: String,
@@ -60,7 +60,7 @@ impl From<&StreamInfo> for Connection {
     fn from(stream: &StreamInfo) -> Self {
         Self {
             connection_id: stream.id.to_string(),
-            session_id: None,
+            session_id: stream.session.as_deref().map(ToOwned::to_owned),
             user_ip: stream.address.to_string(),
             created_at: rfc3339(stream.connected_at),
             last_activity: rfc3339(stream.written_at),

@@ -1,15 +1,19 @@
 //! The route table, one line a route; beside the wiring the only place that knows actix.
 
+mod accept;
 mod auth;
 mod connections;
 mod ending;
 mod error;
+mod gate;
 mod health;
 mod legacy;
 mod log;
+mod login;
 mod metrics;
 mod peer;
 mod publish;
+mod session;
 mod subscribe;
 mod time;
 
@@ -24,6 +28,7 @@ use parking_lot::Mutex;
 
 pub use self::log::on_stream_end;
 use crate::access_log::AccessLog;
+use crate::auth::Login;
 use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::connections::Connections;
@@ -54,6 +59,8 @@ pub struct State {
     pub publish_rate: Mutex<RateTable<String>>,
     /// What publishers show.
     pub publish_token: String,
+    /// The door, if whoever reads has to come through one.
+    pub login: Option<Login>,
     /// Counted here.
     pub metrics: Metrics,
     /// Where requests are noted.
@@ -110,6 +117,24 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                         .route(web::route().guard(Delete()).to(connections::kick))
                         .default_service(web::route().to(only("DELETE"))),
                 )
+                .service(
+                    web::resource("/login")
+                        .route(read().to(login::page))
+                        .route(web::route().guard(Post()).to(login::enter))
+                        .default_service(
+                            web::route().to(|| std::future::ready(login::only("GET, HEAD, POST"))),
+                        ),
+                )
+                .service(
+                    web::resource("/logout")
+                        .route(web::route().guard(Post()).to(login::leave))
+                        .default_service(web::route().to(|| std::future::ready(login::only("POST")))),
+                )
+                .service(
+                    web::resource("/login_status")
+                        .route(read().to(login::status))
+                        .default_service(web::route().to(|| std::future::ready(login::only("GET, HEAD")))),
+                )
                 .service(web::resource("/events").route(read().to(legacy::events)).default_service(get()))
                 .service(
                     web::resource("/events/status").route(read().to(legacy::status)).default_service(get()),
@@ -136,6 +161,8 @@ macro_rules! application {
     ($state:expr, $scope:expr) => {
         actix_web::App::new()
             .app_data(actix_web::web::Data::clone(&$state))
+            .app_data($scope)
+            .wrap(actix_web::middleware::from_fn($crate::http::gate))
             .wrap($crate::http::no_panic())
             .wrap(actix_web::middleware::from_fn($crate::http::announce_end))
             .wrap(actix_web::middleware::from_fn($crate::http::write_access_log))
@@ -143,6 +170,7 @@ macro_rules! application {
     };
 }
 pub(crate) use self::ending::announce_end;
+pub(crate) use self::gate::gate;
 pub(crate) use self::log::write_access_log;
 pub(crate) use application;
 

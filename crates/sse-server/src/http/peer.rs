@@ -38,6 +38,16 @@ pub(super) fn of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
     address(request.peer_addr(), request.headers(), trusted)
 }
 
+/// Whether the client came over TLS, by the word of a trusted proxy.
+pub(super) fn is_https(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+    let own = request.peer_addr().map(|address| address.ip().to_canonical());
+    let is_trusted = own.is_none_or(|own| trusted.iter().any(|network| network.contains(&own)));
+    // The last word is that of the proxy in front of us.
+    let last = request.headers().get_all("x-forwarded-proto").last().and_then(|value| value.to_str().ok());
+    let scheme = last.and_then(|text| text.rsplit(',').next()).unwrap_or_default();
+    is_trusted && scheme.trim().eq_ignore_ascii_case("https")
+}
+
 /// An address with or without brackets and port.
 fn parse(text: &str) -> Option<IpAddr> {
     let text = text.trim();
@@ -94,6 +104,30 @@ mod tests {
             &[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "\u{e9}")],
             "10.0.0.1",
         );
+    }
+
+    /// The attack: a stranger has the server take plain HTTP for TLS, or a proxy's own word is preceded by another.
+    #[test]
+    fn only_a_trusted_proxy_says_that_it_is_tls() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (socket, headers, expected) in [
+            (Some("10.0.0.1"), &["https"][..], true),
+            (None, &["HTTPS"], true),
+            (None, &["http, https"], true),
+            (Some("192.0.2.1"), &["https"], false),
+            (None, &["https, http"], false),
+            (None, &["https", "http"], false),
+            (None, &[], false),
+        ] {
+            let mut request = actix_web::test::TestRequest::get();
+            if let Some(socket) = socket {
+                request = request.peer_addr(SocketAddr::new(socket.parse().unwrap(), 1));
+            }
+            for value in headers {
+                request = request.append_header(("x-forwarded-proto", *value));
+            }
+            assert_eq!(is_https(&request.to_http_request(), &trusted), expected, "{socket:?} {headers:?}");
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn rate_limit(state: &State, grant: &Grant, events: usize) -> Result<(), Problem
     }
 }
 
-async fn read(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::new();
     while let Some(piece) = payload.next().await {
         let piece =

@@ -10,9 +10,11 @@ use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::accept::media_ranges;
 use super::error::Problem;
 use super::log::request_line;
-use super::{State, auth, peer};
+use super::time::now_ms;
+use super::{State, auth, login, peer, session};
 use crate::fanout::{AttachError, ConnectionId, ConnectionInfo, Encoding, NewStream, detach};
 use crate::hub::limits::{Refusal, TooMany, counted_as};
 use crate::hub::{After, EventId, EventType, Interest, TopicFilter};
@@ -39,19 +41,19 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
     if state.is_draining() {
         return draining(request);
     }
-    let grant = auth::reader();
+    let caller = auth::reader(request, state)?;
+    let asked = Asked::parse(request.query_string(), request.headers());
+    // Whoever may not read a topic is told so whatever else is wrong; what is malformed names none.
+    let topics = asked.as_ref().ok().map(|asked| allowed(&caller, asked)).transpose()?;
     if !accepts_event_stream(request.headers()) {
         return Err(Problem::not_acceptable());
     }
-    let mut asked = Asked::parse(request.query_string(), request.headers())?;
+    let mut asked = asked?;
     if asked.types.is_empty() {
         let types = types.iter().map(|name| EventType::parse(name));
         asked.types = types.collect::<Result<_, _>>().expect("our own names are types");
     }
-    let topics = grant
-        .narrow(&asked.topics)
-        .map_err(|filter| Problem::forbidden(format!("reading {filter} is not allowed")))?;
-    let interest = Interest::new(topics, asked.types, asked.envelope);
+    let interest = Interest::new(topics.unwrap_or_default(), asked.types, asked.envelope);
     if request.method() == Method::HEAD {
         return Ok(head_response(encoding(request, state.config.compression)));
     }
@@ -67,10 +69,12 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
         user_agent: user_agent(request.headers()),
         connected_at: SystemTime::now(),
         request: request_line(request).into(),
+        session: caller.session.map(|session| session.id.to_string().into()),
+        granted_until: caller.until,
     };
     let encoding = encoding(request, state.config.compression);
     let stream = NewStream {
-        head: head(encoding),
+        head: head(encoding, renewed(request, state, &caller).as_deref()),
         encoding,
         interest,
         after: asked.after,
@@ -79,7 +83,7 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
         on_end: std::sync::Arc::clone(&state.on_stream_end),
     };
     match state.fanout.attach(socket, stream) {
-        Ok(()) => {}
+        Ok(()) => end_if_ended(state, &caller),
         Err(AttachError::Draining) => return draining(request),
         Err(AttachError::Watch(error)) => {
             return Err(Problem::internal(format!("the connection cannot be watched: {error}")));
@@ -91,17 +95,42 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
     Ok(response.map_into_boxed_body())
 }
 
+/// The filters that this caller gets for those asked for.
+fn allowed(caller: &auth::Caller, asked: &Asked) -> Result<Vec<TopicFilter>, Problem> {
+    let narrowed = caller.grant.narrow(&asked.topics);
+    narrowed.map_err(|filter| Problem::forbidden(format!("reading {filter} is not allowed")))
+}
+
+/// The fresh cookie of a session whose old one has passed half its time: no middleware sees this head.
+fn renewed(request: &HttpRequest, state: &State, caller: &auth::Caller) -> Option<String> {
+    let login = state.login.as_ref()?;
+    let renewed = login.renew(caller.session.as_ref()?, now_ms())?;
+    Some(session::cookie(request, state, login, &renewed).to_string())
+}
+
+/// A session may have been ended between the look at its cookie and the beginning of its stream. Whoever ends one
+/// afterwards finds the stream.
+fn end_if_ended(state: &State, caller: &auth::Caller) {
+    if let (Some(door), Some(session)) = (&state.login, caller.session)
+        && !door.admits(&session, now_ms())
+    {
+        let fanout = state.fanout.clone();
+        actix_web::rt::spawn(async move { login::end_streams(&fanout, session).await });
+    }
+}
+
 /// The whole response head: nothing of actix comes after it.
-fn head(encoding: Encoding) -> Vec<u8> {
+fn head(encoding: Encoding, cookie: Option<&str>) -> Vec<u8> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let framing = match encoding {
         Encoding::Plain => "",
         Encoding::Chunked => "Transfer-Encoding: chunked\r\n",
         Encoding::Gzip => "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\nTransfer-Encoding: chunked\r\n",
     };
+    let cookie = cookie.map_or_else(String::new, |cookie| format!("Set-Cookie: {cookie}\r\n"));
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n\
-         Connection: close\r\n{framing}Date: {date}\r\n\r\n"
+         Connection: close\r\n{framing}{cookie}Date: {date}\r\n\r\n"
     )
     .into_bytes()
 }
@@ -280,17 +309,6 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
 fn names_event_stream(headers: &HeaderMap) -> bool {
     let mut ranges = headers.get_all(ACCEPT).filter_map(media_ranges).flatten();
     ranges.any(|(range, quality)| range == "text/event-stream" && quality > 0.0)
-}
-
-fn media_ranges(value: &header::HeaderValue) -> Option<Vec<(String, f32)>> {
-    let text = value.to_str().ok()?;
-    let ranges = text.split(',').map(|part| {
-        let mut pieces = part.split(';').map(str::trim);
-        let range = pieces.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = pieces.find_map(|piece| piece.strip_prefix("q=").or_else(|| piece.strip_prefix("Q=")));
-        (range, quality.and_then(|quality| quality.parse().ok()).unwrap_or(1.0))
-    });
-    Some(ranges.collect())
 }
 
 #[cfg(test)]

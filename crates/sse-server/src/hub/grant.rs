@@ -9,25 +9,40 @@ pub struct Grant {
     pub name: String,
     /// Topics that may be published to.
     pub publish: Vec<TopicFilter>,
-    /// Topics that may be read.
+    /// Topics that may be read; those of sessions only if they are named whole.
     pub subscribe: Vec<TopicFilter>,
+    /// Whether `*` lets a session's topic be read by its whole name, where nobody can log in and so no session exists.
+    pub is_open: bool,
 }
 
 impl Grant {
-    /// The holder of the publish token: everything.
+    /// The holder of the publish token: everything, but what is for one session alone is not read.
     #[must_use]
     pub fn publisher(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             publish: vec![TopicFilter::every()],
             subscribe: vec![TopicFilter::every()],
+            is_open: false,
         }
     }
 
     /// Somebody unknown: reads `subscribe`, publishes nothing.
     #[must_use]
     pub fn anonymous(subscribe: Vec<TopicFilter>) -> Self {
-        Self { name: "anonymous".to_owned(), publish: Vec::new(), subscribe }
+        Self { name: "anonymous".to_owned(), publish: Vec::new(), subscribe, is_open: false }
+    }
+
+    /// Anybody, where everything may be read by whoever can name it.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { is_open: true, ..Self::anonymous(vec![TopicFilter::every()]) }
+    }
+
+    /// Whoever has logged in: reads everything, and `own`, the topic of the session.
+    #[must_use]
+    pub fn session(own: Topic) -> Self {
+        Self::anonymous(vec![TopicFilter::every(), TopicFilter::Exact(own)])
     }
 
     /// Whether an event may be published under `topic`.
@@ -43,13 +58,19 @@ impl Grant {
         for filter in asked {
             if *filter == TopicFilter::every() {
                 allowed.extend(self.subscribe.iter().cloned());
-            } else if self.subscribe.iter().any(|granted| granted.covers(filter)) {
+            } else if self.subscribe.iter().any(|granted| self.lets_read(granted, filter)) {
                 allowed.push(filter.clone());
             } else {
                 return Err(filter.clone());
             }
         }
         Ok(allowed)
+    }
+
+    fn lets_read(&self, granted: &TopicFilter, asked: &TopicFilter) -> bool {
+        let is_private = matches!(asked, TopicFilter::Exact(topic) if topic.is_private());
+        let names_it = matches!(granted, TopicFilter::Exact(_)) || self.is_open;
+        granted.covers(asked) && (names_it || !is_private)
     }
 }
 
@@ -79,6 +100,22 @@ mod tests {
             let expected = expected.map(filters).map_err(|filter| TopicFilter::parse(filter).unwrap());
             assert_eq!(narrowed, expected, "{granted:?} {asked:?}");
         }
+    }
+
+    /// The attack: whoever has logged in names the topic of another session.
+    #[test]
+    fn session_reads_its_own_topic_and_no_other() {
+        let topic = |name: &str| Topic::parse(name).unwrap();
+        let grant = Grant::session(topic("session:mine"));
+        let own = Ok(filters(&["session:mine"]));
+        assert_eq!(grant.narrow(&filters(&["session:mine"])), own);
+        assert_eq!(grant.narrow(&filters(&["*"])), Ok(filters(&["*", "session:mine"])));
+        assert_eq!(grant.narrow(&filters(&["session:*", "job:1"])), Ok(filters(&["session:*", "job:1"])));
+        let others = TopicFilter::parse("session:other").unwrap();
+        for grant in [grant, Grant::publisher("token"), Grant::anonymous(filters(&["*", "session:*"]))] {
+            assert_eq!(grant.narrow(&filters(&["a", "session:other"])), Err(others.clone()));
+        }
+        assert_eq!(Grant::open().narrow(std::slice::from_ref(&others)), Ok(vec![others]));
     }
 
     #[test]

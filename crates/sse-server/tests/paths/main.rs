@@ -6,4 +6,5 @@ mod behind_nginx;
 mod connections;
 mod events;
 mod idle;
+mod login;
 mod server;

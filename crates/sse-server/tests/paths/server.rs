@@ -19,7 +19,12 @@ pub(crate) struct Server {
 impl Server {
     #[track_caller]
     pub(crate) fn start(env: &[(&str, &str)]) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), env)
+    }
+
+    /// On a folder that another one has left.
+    #[track_caller]
+    pub(crate) fn start_in(folder: TempDir, env: &[(&str, &str)]) -> Self {
         let socket = format!("unix:{}", folder.path().join("sse-server.sock").display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
         command.env_clear().env("DATA_DIR", folder.path()).env("SSE_PUBLISH_TOKEN", TOKEN);
@@ -31,6 +36,15 @@ impl Server {
             port.and_then(|port| port.trim().parse().ok())
         });
         Self { process, folder, port }
+    }
+
+    /// Kills it as a crash does, and starts another in its folder.
+    #[track_caller]
+    pub(crate) fn crash_and_start(self, env: &[(&str, &str)]) -> Self {
+        let Self { process, folder, .. } = self;
+        process.signal(nix::sys::signal::Signal::SIGKILL);
+        drop(process);
+        Self::start_in(folder, env)
     }
 
     /// Its own folder, which goes with it.

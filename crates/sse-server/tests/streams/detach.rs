@@ -26,6 +26,8 @@ async fn subscribe(request: HttpRequest, hub: web::Data<(Fanout, ConnectionLimit
         user_agent: None,
         connected_at: std::time::SystemTime::now(),
         request: "GET /sse HTTP/1.1".into(),
+        session: None,
+        granted_until: None,
     };
     let stream = NewStream {
         head: b"HTTP/1.1 200 OK\r\nFrom: reactor\r\n\r\n".to_vec(),

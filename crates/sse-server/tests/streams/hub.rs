@@ -116,6 +116,8 @@ impl Running {
             user_agent: None,
             connected_at: SystemTime::now(),
             request: "GET /sse HTTP/1.1".into(),
+            session: None,
+            granted_until: None,
         };
         let permit = self.limits.admit(address).unwrap();
         let on_end = Arc::new(move |end| drop(on_end.send(end)));

@@ -1,0 +1,169 @@
+//! The settings of who may come in.
+
+use std::time::Duration;
+
+use super::Reader;
+
+/// The shortest key that seals a cookie; all that is known of it is its length.
+const SECRET_KEY_CHARS_MIN: usize = 16;
+/// The longest passcode, in bytes.
+pub(super) const PASSCODE_BYTES_MAX: usize = 1024;
+/// A passcode with fewer characters is told to be weak.
+const PASSCODE_CHARS_SAFE: usize = 6;
+
+/// How to log in.
+#[derive(Clone)]
+pub struct LoginConfig {
+    /// What lets people in.
+    pub passcode: String,
+    /// What seals the cookies; `None`: made and kept in `data_dir`.
+    pub secret_key: Option<String>,
+    /// Wrong passcodes of one address, after which it has to wait; 0 is unlimited.
+    pub attempts_max: u32,
+    /// How long it waits.
+    pub lockout: Duration,
+    /// How long a session lasts when it is not used.
+    pub session_lifetime: Duration,
+}
+
+impl std::fmt::Debug for LoginConfig {
+    /// Without its secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginConfig")
+            .field("attempts_max", &self.attempts_max)
+            .field("lockout", &self.lockout)
+            .field("session_lifetime", &self.session_lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Everything is checked, also where the login is off: a value that makes no sense is told before it is needed.
+    pub(super) fn login(&mut self, warnings: &mut Vec<String>) -> Option<LoginConfig> {
+        let is_enabled = self.switch("login_enabled");
+        let config = LoginConfig {
+            passcode: self.text("login_code"),
+            secret_key: self.secret_key(),
+            attempts_max: self.number("max_login_attempts", 0, 1_000_000),
+            lockout: Duration::from_secs(60 * self.number("lockout_duration", 1, 10_080)),
+            session_lifetime: Duration::from_secs(self.number("session_lifetime", 1, 31_536_000)),
+        };
+        let length = config.passcode.len();
+        if length > PASSCODE_BYTES_MAX {
+            let name = self.name("login_code");
+            self.mistakes
+                .push(format!("{name} has {length} bytes, but at most {PASSCODE_BYTES_MAX} are allowed"));
+        }
+        if !is_enabled {
+            return None;
+        }
+        if length == 0 {
+            self.mistake(
+                "login_enabled",
+                "LOGIN_CODE is not set: set it to the passcode, or LOGIN_ENABLED to false",
+            );
+        } else if config.passcode.chars().count() < PASSCODE_CHARS_SAFE {
+            let name = self.name("login_code");
+            warnings.push(format!(
+                "{name} has fewer than {PASSCODE_CHARS_SAFE} characters: many addresses together can guess it"
+            ));
+        }
+        Some(config)
+    }
+
+    fn switch(&mut self, key: &str) -> bool {
+        match self.text(key).trim().to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.mistake(key, "it must be true or false");
+                false
+            }
+        }
+    }
+
+    fn secret_key(&mut self) -> Option<String> {
+        let key = self.text("session_secret_key");
+        if key.is_empty() {
+            return None;
+        }
+        let length = key.chars().count();
+        if length < SECRET_KEY_CHARS_MIN {
+            let name = self.name("session_secret_key");
+            self.mistakes.push(format!(
+                "{name} has {length} characters, but it must have {SECRET_KEY_CHARS_MIN} or more, such as `openssl rand -hex 32` makes"
+            ));
+        }
+        Some(key)
+    }
+
+    /// Where a setting was made, for a message that does not show its value.
+    fn name(&self, key: &str) -> String {
+        self.raw.get(key).map_or_else(|| key.to_owned(), |raw| raw.name.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn load(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let env: Vec<_> = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        Config::load(None, &env)
+    }
+
+    #[test]
+    fn login_is_on_only_with_a_passcode() {
+        let on = [("LOGIN_CODE", "open sesame")];
+        for (text, is_on) in [("true", true), ("TRUE", true), ("1", true), ("false", false), ("Off", false)] {
+            let config = load(&[on[0], ("LOGIN_ENABLED", text)]).unwrap();
+            assert_eq!((config.login.is_some(), config.warnings.len()), (is_on, 0), "{text}");
+        }
+        assert!(load(&on).unwrap().login.is_none());
+        let config = load(&[("LOGIN_ENABLED", "true"), ("LOGIN_CODE", "12345")]).unwrap();
+        assert_eq!(
+            config.warnings,
+            ["LOGIN_CODE has fewer than 6 characters: many addresses together can guess it"]
+        );
+    }
+
+    #[test]
+    fn mistakes_of_the_login_name_variable_and_value_but_no_secret() {
+        let long = "x".repeat(1025);
+        for (env, sentence) in [
+            (
+                &[("LOGIN_ENABLED", "true")][..],
+                "LOGIN_ENABLED is \"true\", but LOGIN_CODE is not set: set it to the passcode, or LOGIN_ENABLED to false",
+            ),
+            (&[("LOGIN_ENABLED", "maybe")], "LOGIN_ENABLED is \"maybe\", but it must be true or false"),
+            (&[("LOGIN_CODE", &*long)], "LOGIN_CODE has 1025 bytes, but at most 1024 are allowed"),
+            (
+                &[("SESSION_SECRET_KEY", "short")],
+                "SESSION_SECRET_KEY has 5 characters, but it must have 16 or more, such as `openssl rand -hex 32` makes",
+            ),
+            (
+                &[("MAX_LOGIN_ATTEMPTS", "-1")],
+                "MAX_LOGIN_ATTEMPTS is \"-1\", but it must be a whole number from 0 to 1000000",
+            ),
+            (
+                &[("LOCKOUT_DURATION", "0")],
+                "LOCKOUT_DURATION is \"0\", but it must be a whole number from 1 to 10080",
+            ),
+            (
+                &[("SESSION_LIFETIME", "1h")],
+                "SESSION_LIFETIME is \"1h\", but it must be a whole number from 1 to 31536000",
+            ),
+        ] {
+            assert_eq!(load(env).unwrap_err(), [sentence]);
+        }
+    }
+
+    #[test]
+    fn passcode_and_key_are_never_shown() {
+        let secrets = [("LOGIN_CODE", "open sesame"), ("SESSION_SECRET_KEY", "sixteen characters")];
+        let config = load(&[secrets[0], secrets[1], ("LOGIN_ENABLED", "true")]).unwrap();
+        for (_, secret) in secrets {
+            assert!(!config.to_toml().contains(secret) && !format!("{:?}", config.login).contains(secret));
+        }
+    }
+}
