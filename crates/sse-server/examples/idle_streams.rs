@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
             user_agent: Some("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0".into()),
             connected_at: SystemTime::now(),
             request: "GET /sse?topic=job:42 HTTP/1.1".into(),
-            session: None,
+            holder: None,
             granted_until: None,
         };
         let stream = NewStream {

@@ -10,16 +10,18 @@ use actix_web::HttpServer;
 use actix_web::web::Data;
 use anyhow::Context;
 use parking_lot::Mutex;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::access_log::AccessLog;
+use crate::auth::tokens::Tokens;
 use crate::auth::{self, ADDRESSES_MAX, ENDED_SESSIONS_MAX, LockoutConfig, Login};
 use crate::backplane::{self, Backplane};
-use crate::config::{Config, HistoryKind, LoginConfig};
+use crate::config::{Config, HistoryKind, LoginConfig, read_publish_tokens};
 use crate::connections::Connections;
-use crate::fanout::{self, Fanout, detach};
+use crate::fanout::{self, Fanout, Holder, detach};
 use crate::http::{
-    CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, on_stream_end,
+    CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, end_streams,
+    on_stream_end,
 };
 use crate::hub::limits::{ConnectionConfig, ConnectionLimits, RateTable};
 use crate::hub::{HistoryConfig, HubConfig};
@@ -90,7 +92,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let (access_log, flush) = AccessLog::start(io::stdout()).context("cannot start the access log")?;
     let login = config.login.as_ref().map(|login| open_login(&config, login)).transpose()?;
-    let state = build(config, publish_token, login, access_log)?;
+    let state = build(config, &publish_token, login, access_log)?;
     let tended = state.backplane.clone();
     let tending = actix_rt::spawn(async move {
         loop {
@@ -140,6 +142,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 let fanout = state.fanout.clone();
                 actix_rt::spawn(async move { fanout.drain().await });
             }
+            Signal::Reread => reread(&state).await,
             Signal::End(name) => {
                 log::info!("{name}: draining {} streams, then ending", state.fanout.streams());
                 break;
@@ -169,6 +172,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes the tokens of the file as they are now, if it is whole; the streams of those that are gone end.
+async fn reread(state: &State) {
+    let Some(path) = &state.config.publish_tokens_file else {
+        return log::info!("SIGHUP: nothing to read again, for SSE_PUBLISH_TOKENS_FILE is not set");
+    };
+    match read_publish_tokens(path) {
+        Ok(listed) => {
+            let count = listed.len();
+            let gone = state.tokens.replace(listed);
+            log::info!("SIGHUP: {count} tokens were read from {}, {} are gone", path.display(), gone.len());
+            for name in gone {
+                end_streams(&state.fanout, &Holder::Token(name.into())).await;
+            }
+        }
+        Err(why) => log::error!("SIGHUP: the tokens stay as they are: {}: {why}", path.display()),
+    }
+}
+
 fn open_login(config: &Config, login: &LoginConfig) -> anyhow::Result<Login> {
     let secret_key = match &login.secret_key {
         Some(key) => key.clone(),
@@ -191,8 +212,8 @@ fn open_login(config: &Config, login: &LoginConfig) -> anyhow::Result<Login> {
 }
 
 fn build(
-    config: Config,
-    publish_token: String,
+    mut config: Config,
+    publish_token: &str,
     login: Option<Login>,
     access_log: AccessLog,
 ) -> anyhow::Result<Data<State>> {
@@ -228,6 +249,7 @@ fn build(
         connections_max: config.connections_max,
         connections_per_ip_max: config.connections_per_ip_max,
     });
+    let tokens = Tokens::new(publish_token, std::mem::take(&mut config.publish_tokens));
     Ok(Data::new(State {
         connect_rate: Mutex::new(RateTable::new(config.connect_rate, CONNECT_RATE_ADDRESSES_MAX)),
         publish_rate: Mutex::new(RateTable::new(config.publish_rate, PUBLISH_RATE_TOKENS_MAX)),
@@ -236,7 +258,7 @@ fn build(
         backplane,
         fanout,
         limits,
-        publish_token,
+        tokens,
         login,
         metrics: Metrics::default(),
         access_log,
@@ -252,6 +274,8 @@ fn build(
 enum Signal {
     /// SIGUSR1.
     Drain,
+    /// SIGHUP.
+    Reread,
     /// SIGTERM or SIGINT.
     End(&'static str),
 }
@@ -267,9 +291,12 @@ impl Signals {
         let (read, write) = std::os::unix::net::UnixStream::pair()?;
         read.set_nonblocking(true)?;
         let mut raised = Vec::new();
-        for (number, signal) in
-            [(SIGUSR1, Signal::Drain), (SIGTERM, Signal::End("SIGTERM")), (SIGINT, Signal::End("SIGINT"))]
-        {
+        for (number, signal) in [
+            (SIGUSR1, Signal::Drain),
+            (SIGHUP, Signal::Reread),
+            (SIGTERM, Signal::End("SIGTERM")),
+            (SIGINT, Signal::End("SIGINT")),
+        ] {
             let flag = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(number, Arc::clone(&flag))?;
             signal_hook::low_level::pipe::register(number, write.try_clone()?)?;

@@ -3,6 +3,7 @@
 //! - [`lockout`]: how often an address may guess.
 //! - [`session`], [`revoked`]: who was let in, and who no longer is.
 //! - [`journal`]: both across restarts.
+//! - [`tokens`]: who may publish.
 //!
 //! Nothing here knows HTTP: the sealed cookie, the page and the answers are made in `http/`.
 
@@ -10,6 +11,7 @@ mod journal;
 mod lockout;
 mod revoked;
 mod session;
+pub mod tokens;
 
 use std::io;
 use std::net::IpAddr;
@@ -204,8 +206,8 @@ fn in_force(lockout: &mut Lockout, revoked: &mut Revoked, now_ms: u64) -> Vec<En
     std::iter::once(floor).chain(failed).chain(ended).collect()
 }
 
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
+fn digest(text: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(text).into()
 }
 
 fn sealing_key(config: &Config) -> [u8; 64] {

@@ -1,8 +1,11 @@
 //! The settings of who may come in.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Reader;
+use crate::auth::tokens::{self, Listed};
 
 /// The shortest key that seals a cookie; all that is known of it is its length.
 const SECRET_KEY_CHARS_MIN: usize = 16;
@@ -10,6 +13,24 @@ const SECRET_KEY_CHARS_MIN: usize = 16;
 pub(super) const PASSCODE_BYTES_MAX: usize = 1024;
 /// A passcode with fewer characters is told to be weak.
 const PASSCODE_CHARS_SAFE: usize = 6;
+
+/// The largest file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The tokens of a file, or what is wrong with it.
+pub fn read_publish_tokens(path: &Path) -> Result<Vec<Listed>, String> {
+    tokens::parse(&read(path)?).map_err(|wrong| wrong.to_string())
+}
+
+/// A small file of text; why not, as the end of a sentence.
+fn read(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("the file cannot be read: {error}");
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(format!("the file has {length} bytes, more than the {FILE_BYTES_MAX} that are read"));
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
 
 /// How to log in.
 #[derive(Clone)]
@@ -69,6 +90,18 @@ impl Reader {
             ));
         }
         Some(config)
+    }
+
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
+        Some(self.text(key)).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    pub(super) fn publish_tokens(&mut self) -> Vec<Listed> {
+        let Some(path) = self.path("publish_tokens_file") else { return Vec::new() };
+        read_publish_tokens(&path).unwrap_or_else(|why| {
+            self.mistake("publish_tokens_file", &why);
+            Vec::new()
+        })
     }
 
     fn switch(&mut self, key: &str) -> bool {
@@ -156,6 +189,22 @@ mod tests {
         ] {
             assert_eq!(load(env).unwrap_err(), [sentence]);
         }
+    }
+
+    #[test]
+    fn file_of_tokens_is_read_whole_or_its_line_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        std::fs::write(path, "app:s3cret\n").unwrap();
+        let config = load(&[("SSE_PUBLISH_TOKENS_FILE", path)]).unwrap();
+        assert_eq!(config.publish_tokens.len(), 1);
+        assert!(!format!("{config:?}{}", config.to_toml()).contains("s3cret"));
+        std::fs::write(path, "app:s3cret\nbroken\n").unwrap();
+        let mistakes = load(&[("SSE_PUBLISH_TOKENS_FILE", path)]).unwrap_err();
+        assert_eq!(mistakes, [format!("SSE_PUBLISH_TOKENS_FILE is {path:?}, but line 2 is not name:token")]);
+        let mistakes = load(&[("SSE_PUBLISH_TOKENS_FILE", "/nowhere/tokens")]).unwrap_err();
+        let missing = "the file cannot be read: No such file or directory (os error 2)";
+        assert_eq!(mistakes, [format!("SSE_PUBLISH_TOKENS_FILE is \"/nowhere/tokens\", but {missing}")]);
     }
 
     #[test]

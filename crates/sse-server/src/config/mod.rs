@@ -12,7 +12,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
-pub use access::LoginConfig;
+use crate::auth::tokens::Listed;
+
+pub use access::{LoginConfig, read_publish_tokens};
 use settings::{REFUSED, WITHOUT_EFFECT, nearest};
 pub use settings::{SETTINGS, Setting};
 
@@ -84,6 +86,10 @@ pub struct Config {
     pub reconnect_spread_ms: u64,
     /// What publishers show; `None`: made and kept in `data_dir`.
     pub publish_token: Option<String>,
+    /// More of them, each with its name.
+    pub publish_tokens: Vec<Listed>,
+    /// The file they came from, to be read again.
+    pub publish_tokens_file: Option<PathBuf>,
     /// Events per second and token; 0 is unlimited.
     pub publish_rate: u32,
     /// Bytes of one event's data.
@@ -298,6 +304,8 @@ impl Reader {
             idle_timeout: seconds(self.number("idle_timeout", 0, 86_400)),
             reconnect_spread_ms: self.number("reconnect_spread", 0, 3_600_000),
             publish_token: self.token(),
+            publish_tokens: self.publish_tokens(),
+            publish_tokens_file: self.path("publish_tokens_file"),
             publish_rate: self.number("publish_rate", 0, 100_000_000),
             event_bytes_max: self.number("max_event_bytes", 1, 64 << 20),
             idempotency_window: seconds(self.number("idempotency_window", 1, 86_400)),

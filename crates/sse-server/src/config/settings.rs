@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 30] = [
+pub const SETTINGS: [Setting; 31] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -82,6 +82,12 @@ pub const SETTINGS: [Setting; 30] = [
         secret: true,
         doc: "What publishers show as Authorization: Bearer. Without it one is made and kept in DATA_DIR/publish.token.",
     },
+    setting(
+        "publish_tokens_file",
+        "SSE_PUBLISH_TOKENS_FILE",
+        "",
+        "A file of more publish tokens, a line name:token each, with a rate for each name; read again at SIGHUP.",
+    ),
     setting(
         "publish_rate",
         "SSE_PUBLISH_RATE",
@@ -197,12 +203,11 @@ pub const SETTINGS: [Setting; 30] = [
 ];
 
 /// Names of what is to come: refused, because to ignore them would promise what is not kept.
-pub(super) const REFUSED: [&str; 9] = [
+pub(super) const REFUSED: [&str; 8] = [
     "SSE_REDIS_URL",
     "SSE_NAMESPACE",
     "SSE_JWT_KEY_FILE",
     "SSE_JWKS_FILE",
-    "SSE_PUBLISH_TOKENS_FILE",
     "SSE_PUBLIC_TOPICS",
     "TLS_CERT",
     "TLS_KEY",

@@ -14,7 +14,7 @@ use super::group::Slot;
 use super::mailbox::Arrival;
 use super::roster::Roster;
 use super::stream::Place;
-use super::{ConnectionId, ConnectionInfo, Fanout};
+use super::{ConnectionId, ConnectionInfo, Fanout, Holder};
 use crate::hub::{Interest, Ordinal};
 
 /// How long the reactors have to answer.
@@ -26,8 +26,8 @@ pub(super) enum Command {
     List { after: Option<ConnectionId>, count_max: usize, answer: oneshot::Sender<Vec<StreamInfo>> },
     /// The end of a stream; answered with whether it was there.
     Kick { id: ConnectionId, answer: oneshot::Sender<bool> },
-    /// The end of every stream of a session, whoever waits for the answer: how many there were.
-    EndSession { session: Arc<str>, answer: oneshot::Sender<usize> },
+    /// The end of every stream of a holder, whoever waits for the answer: how many there were.
+    Withdraw { holder: Holder, answer: oneshot::Sender<usize> },
 }
 
 /// An open stream at one moment.
@@ -53,8 +53,8 @@ pub struct StreamInfo {
     pub encoding: &'static str,
     /// When it was last written to.
     pub written_at: SystemTime,
-    /// The session that opened it.
-    pub session: Option<Box<str>>,
+    /// Whose grant it was opened with.
+    pub holder: Option<Holder>,
 }
 
 /// A reactor did not answer within [`ANSWER_WITHIN`].
@@ -88,12 +88,10 @@ impl Fanout {
         Ok(answers.contains(&true))
     }
 
-    /// Ends every stream that this session opened, and returns how many there were. A stream handed over before is
+    /// Ends every stream that this holder opened, and returns how many there were. A stream handed over before is
     /// among them. Needs a tokio runtime.
-    pub async fn end_session(&self, session: &str) -> Result<usize, NoAnswer> {
-        let session: Arc<str> = session.into();
-        let answers =
-            self.ask(|answer| Command::EndSession { session: Arc::clone(&session), answer }).await?;
+    pub async fn withdraw(&self, holder: &Holder) -> Result<usize, NoAnswer> {
+        let answers = self.ask(|answer| Command::Withdraw { holder: holder.clone(), answer }).await?;
         Ok(answers.into_iter().sum())
     }
 
@@ -185,6 +183,6 @@ fn fresh(connection: &ConnectionInfo, interest: &Arc<Interest>, encoding: &'stat
         lag: 0,
         encoding,
         written_at: connection.connected_at,
-        session: connection.session.clone(),
+        holder: connection.holder.clone(),
     }
 }

@@ -37,6 +37,15 @@ impl FromStr for ConnectionId {
     }
 }
 
+/// Whose grant a stream was opened with. The stream ends with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// Who has logged in: the session's id.
+    Session(Box<str>),
+    /// Who has shown a token: its name.
+    Token(Box<str>),
+}
+
 /// What is known about the client of a stream.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
@@ -50,8 +59,8 @@ pub struct ConnectionInfo {
     pub connected_at: SystemTime,
     /// The request line, for the access log.
     pub request: Box<str>,
-    /// The session that opened it, with which it ends.
-    pub session: Option<Box<str>>,
+    /// Whose grant it was opened with, if the grant can be withdrawn.
+    pub holder: Option<Holder>,
     /// When the grant that it was opened with ends, and the stream with it.
     pub granted_until: Option<Instant>,
 }

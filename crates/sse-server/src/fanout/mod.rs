@@ -29,7 +29,7 @@ use crate::backplane::Backplane;
 use crate::hub::limits::Permit;
 use crate::hub::{After, Interest, ReaderId};
 pub use command::{ANSWER_WITHIN, NoAnswer, StreamInfo};
-pub use connection::{ConnectionId, ConnectionInfo, EndReason, NotAnId, StreamEnd};
+pub use connection::{ConnectionId, ConnectionInfo, EndReason, Holder, NotAnId, StreamEnd};
 pub use counters::{Closed, Counters, Histogram};
 use fetch::Fetcher;
 use gzip::Checksum;

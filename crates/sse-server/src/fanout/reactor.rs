@@ -302,8 +302,8 @@ impl Reactor {
                 Command::Kick { id, answer } if !answer.is_closed() => {
                     let _ = answer.send(self.kick(id));
                 }
-                Command::EndSession { session, answer } => {
-                    let _ = answer.send(self.end_session(&session));
+                Command::Withdraw { holder, answer } => {
+                    let _ = answer.send(self.withdraw(&holder));
                 }
                 Command::List { .. } | Command::Kick { .. } => {}
             }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use actix_web::{HttpMessage, HttpRequest};
-use subtle::ConstantTimeEq;
 
 use super::accept::media_ranges;
 use super::error::Problem;
 use super::time::now_ms;
 use super::{State, login};
 use crate::auth::Session;
+use crate::fanout::Holder;
 use crate::hub::Topic;
 use crate::hub::grant::Grant;
 use crate::metrics::Metrics;
@@ -21,25 +21,27 @@ pub(super) struct Caller {
     pub(super) grant: Grant,
     /// The session, if it is one.
     pub(super) session: Option<Session>,
+    /// Whose grant it is, if it can be withdrawn.
+    pub(super) holder: Option<Holder>,
     /// When the grant ends.
     pub(super) until: Option<Instant>,
 }
 
 impl Caller {
-    fn unlimited(grant: Grant) -> Self {
-        Self { grant, session: None, until: None }
+    fn of_token(grant: Grant) -> Self {
+        let holder = Some(Holder::Token(grant.name.as_str().into()));
+        Self { grant, session: None, holder, until: None }
     }
 }
 
 /// The grant of a publisher: whoever shows the publish token.
 pub(super) fn publisher(request: &HttpRequest, state: &State) -> Result<Grant, Problem> {
-    token(request, state, "publishing")?;
-    Ok(Grant::publisher("token"))
+    token(request, state, "publishing").map(|name| Grant::publisher(&name))
 }
 
 /// Whether it is an operator: whoever shows the publish token.
 pub(super) fn operator(request: &HttpRequest, state: &State) -> Result<(), Problem> {
-    token(request, state, "operating")
+    token(request, state, "operating").map(drop)
 }
 
 /// Whoever may come in where a login is on: a session, or the publish token.
@@ -48,14 +50,17 @@ pub(super) fn anybody(request: &HttpRequest, state: &State) -> Result<Caller, Pr
         return Ok(of_session(session));
     }
     if request.headers().contains_key(AUTHORIZATION) {
-        return publisher(request, state).map(Caller::unlimited);
+        return publisher(request, state).map(Caller::of_token);
     }
     Err(refused(request, state, "this needs a session, which POST /login begins, or a token"))
 }
 
 /// The grant of a reader: where nobody has to log in, anybody may read every topic.
 pub(super) fn reader(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
-    if state.login.is_none() { Ok(Caller::unlimited(Grant::open())) } else { anybody(request, state) }
+    if state.login.is_none() {
+        return Ok(Caller { grant: Grant::open(), session: None, holder: None, until: None });
+    }
+    anybody(request, state)
 }
 
 /// The session that the gate has found.
@@ -68,18 +73,25 @@ fn of_session(session: Session) -> Caller {
     let left = Duration::from_millis(session.until_ms.saturating_sub(now_ms()));
     // Beyond what the clock can count it does not end.
     let until = Instant::now().checked_add(left);
-    Caller { grant: Grant::session(topic), session: Some(session), until }
+    Caller {
+        grant: Grant::session(topic),
+        session: Some(session),
+        holder: Some(login::holder(session)),
+        until,
+    }
 }
 
 /// Whether it is anybody: a session, or the publish token.
 pub(super) fn is_known(request: &HttpRequest, state: &State) -> bool {
-    session(request).is_some() || shows_token(request, state) == Some(true)
+    let is_in = |session: Session| state.login.as_ref().is_some_and(|login| login.admits(&session, now_ms()));
+    session(request).is_some_and(is_in) || matches!(shown_token(request, state), Some(Some(_)))
 }
 
-fn token(request: &HttpRequest, state: &State, what: &str) -> Result<(), Problem> {
-    match shows_token(request, state) {
-        Some(true) => Ok(()),
-        Some(false) => Err(refused(request, state, "the publish token is wrong")),
+/// The name of the token that is shown.
+fn token(request: &HttpRequest, state: &State, what: &str) -> Result<String, Problem> {
+    match shown_token(request, state) {
+        Some(Some(name)) => Ok(name),
+        Some(None) => Err(refused(request, state, "the publish token is wrong")),
         None => {
             let detail = format!("{what} needs the header Authorization: Bearer with the publish token");
             Err(refused(request, state, &detail))
@@ -87,13 +99,12 @@ fn token(request: &HttpRequest, state: &State, what: &str) -> Result<(), Problem
     }
 }
 
-/// Whether the token that a request shows is right, if it shows one.
-fn shows_token(request: &HttpRequest, state: &State) -> Option<bool> {
+/// The name of the token that a request shows, or none if it is wrong, if it shows one.
+fn shown_token(request: &HttpRequest, state: &State) -> Option<Option<String>> {
     let shown = request.headers().get(AUTHORIZATION)?.as_bytes();
     let is_bearer = shown.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
     let token = if is_bearer { shown[7..].trim_ascii() } else { b"" };
-    // The time it takes says nothing about where they differ.
-    Some(bool::from(token.ct_eq(state.publish_token.as_bytes())))
+    Some(state.tokens.name_of(token))
 }
 
 /// A person at a browser who may log in is shown where; everybody else is told.

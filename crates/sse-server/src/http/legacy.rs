@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::publish::{Admitted, check_size, content_type, object};
 use super::time::rfc3339;
 use super::{State, subscribe};
-use crate::fanout::StreamInfo;
+use crate::fanout::{Holder, StreamInfo};
 use crate::hub::{Data, EventType, Invalid, NewEvent, Topic};
 
 /// The types of a stream that names none.
@@ -60,7 +60,10 @@ impl From<&StreamInfo> for Connection {
     fn from(stream: &StreamInfo) -> Self {
         Self {
             connection_id: stream.id.to_string(),
-            session_id: stream.session.as_deref().map(ToOwned::to_owned),
+            session_id: match &stream.holder {
+                Some(Holder::Session(id)) => Some(id.to_string()),
+                Some(Holder::Token(_)) | None => None,
+            },
             user_ip: stream.address.to_string(),
             created_at: rfc3339(stream.connected_at),
             last_activity: rfc3339(stream.written_at),

@@ -22,7 +22,7 @@ use super::publish::{content_type, read};
 use super::time::now_ms;
 use super::{State, auth, peer, session};
 use crate::auth::{Attempt, Session};
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, Holder};
 use crate::metrics::Metrics;
 
 /// The largest body of a login: a passcode and a return address.
@@ -164,20 +164,24 @@ async fn end(state: &Data<State>, session: Session) -> Result<(), Problem> {
         shared.login.as_ref().map(|login| login.end(&session, now_ms())).unwrap_or_default();
     });
     ended.await.map_err(|error| Problem::internal(error.to_string()))?;
-    end_streams(&state.fanout, session).await;
+    end_streams(&state.fanout, &holder(session)).await;
     Ok(())
 }
 
-/// Ends the streams of a session that has ended.
-pub(super) async fn end_streams(fanout: &Fanout, session: Session) {
-    let id = session.id.to_string();
+/// Who a session is for the streams that it opens.
+pub(super) fn holder(session: Session) -> Holder {
+    Holder::Session(session.id.to_string().into())
+}
+
+/// Ends the streams of somebody whose grant was withdrawn.
+pub(crate) async fn end_streams(fanout: &Fanout, holder: &Holder) {
     for _ in 0..END_TRIES {
-        if fanout.end_session(&id).await.is_ok() {
+        if fanout.withdraw(holder).await.is_ok() {
             return;
         }
         tokio::time::sleep(END_PAUSE).await;
     }
-    log::error!("the streams of a session that has ended could not all be closed");
+    log::error!("the streams of somebody whose grant was withdrawn could not all be closed");
 }
 
 /// `GET /login_status`.

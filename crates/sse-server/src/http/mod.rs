@@ -27,8 +27,10 @@ use actix_web_lab::middleware::CatchPanic;
 use parking_lot::Mutex;
 
 pub use self::log::on_stream_end;
+pub(crate) use self::login::end_streams;
 use crate::access_log::AccessLog;
 use crate::auth::Login;
+use crate::auth::tokens::Tokens;
 use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::connections::Connections;
@@ -58,7 +60,7 @@ pub struct State {
     /// Events per second and token.
     pub publish_rate: Mutex<RateTable<String>>,
     /// What publishers show.
-    pub publish_token: String,
+    pub tokens: Tokens,
     /// The door, if whoever reads has to come through one.
     pub login: Option<Login>,
     /// Counted here.

@@ -69,7 +69,7 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
         user_agent: user_agent(request.headers()),
         connected_at: SystemTime::now(),
         request: request_line(request).into(),
-        session: caller.session.map(|session| session.id.to_string().into()),
+        holder: caller.holder.clone(),
         granted_until: caller.until,
     };
     let encoding = encoding(request, state.config.compression);
@@ -83,7 +83,7 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
         on_end: std::sync::Arc::clone(&state.on_stream_end),
     };
     match state.fanout.attach(socket, stream) {
-        Ok(()) => end_if_ended(state, &caller),
+        Ok(()) => end_if_withdrawn(request, state, caller),
         Err(AttachError::Draining) => return draining(request),
         Err(AttachError::Watch(error)) => {
             return Err(Problem::internal(format!("the connection cannot be watched: {error}")));
@@ -108,14 +108,14 @@ fn renewed(request: &HttpRequest, state: &State, caller: &auth::Caller) -> Optio
     Some(session::cookie(request, state, login, &renewed).to_string())
 }
 
-/// A session may have been ended between the look at its cookie and the beginning of its stream. Whoever ends one
-/// afterwards finds the stream.
-fn end_if_ended(state: &State, caller: &auth::Caller) {
-    if let (Some(door), Some(session)) = (&state.login, caller.session)
-        && !door.admits(&session, now_ms())
+/// A session or a token may have been withdrawn between the look at it and the beginning of its stream. Whoever
+/// withdraws one afterwards finds the stream.
+fn end_if_withdrawn(request: &HttpRequest, state: &State, caller: auth::Caller) {
+    if let Some(holder) = caller.holder
+        && !auth::is_known(request, state)
     {
         let fanout = state.fanout.clone();
-        actix_web::rt::spawn(async move { login::end_streams(&fanout, session).await });
+        actix_web::rt::spawn(async move { login::end_streams(&fanout, &holder).await });
     }
 }
 

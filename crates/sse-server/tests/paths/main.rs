@@ -8,3 +8,4 @@ mod events;
 mod idle;
 mod login;
 mod server;
+mod tokens;

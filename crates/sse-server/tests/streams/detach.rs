@@ -26,7 +26,7 @@ async fn subscribe(request: HttpRequest, hub: web::Data<(Fanout, ConnectionLimit
         user_agent: None,
         connected_at: std::time::SystemTime::now(),
         request: "GET /sse HTTP/1.1".into(),
-        session: None,
+        holder: None,
         granted_until: None,
     };
     let stream = NewStream {

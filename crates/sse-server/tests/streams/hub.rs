@@ -116,7 +116,7 @@ impl Running {
             user_agent: None,
             connected_at: SystemTime::now(),
             request: "GET /sse HTTP/1.1".into(),
-            session: None,
+            holder: None,
             granted_until: None,
         };
         let permit = self.limits.admit(address).unwrap();

@@ -1,9 +1,9 @@
-//! Streams that are sent away one by one: by an operator, with their session, or when their grant ends.
+//! Streams that are sent away one by one: by an operator, with whoever opened them, or when their grant ends.
 
 use super::{Reactor, finish_last};
 use crate::fanout::group::Slot;
 use crate::fanout::stream::{Place, Sent};
-use crate::fanout::{ConnectionId, ConnectionInfo, EndReason};
+use crate::fanout::{ConnectionId, ConnectionInfo, EndReason, Holder};
 
 impl Reactor {
     /// Ends a stream. Returns whether it was there.
@@ -11,9 +11,9 @@ impl Reactor {
         self.send_away(|connection| connection.id == id, EndReason::Kicked) > 0
     }
 
-    /// Ends the streams of a session. Returns how many there were.
-    pub(super) fn end_session(&mut self, session: &str) -> usize {
-        self.send_away(|connection| connection.session.as_deref() == Some(session), EndReason::Expired)
+    /// Ends the streams of a holder. Returns how many there were.
+    pub(super) fn withdraw(&mut self, holder: &Holder) -> usize {
+        self.send_away(|connection| connection.holder.as_ref() == Some(holder), EndReason::Expired)
     }
 
     /// Ends the streams whose grant is over.

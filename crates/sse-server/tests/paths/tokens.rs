@@ -1,0 +1,89 @@
+//! The file of publish tokens: each with its name and its rate, read again when told to.
+
+use std::fs;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use stack_tests::{Answer, eventually, request};
+use tempfile::TempDir;
+
+use crate::server::{Server, assert_problem};
+
+const EVENT: &str = r#"{"topic":"a","data":1}"#;
+
+fn publish(server: &Server, token: &str) -> Answer {
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    request(server.port(), "POST", "/sse/publish", &headers, EVENT)
+}
+
+/// The attack: one publisher that was broken into takes the rate of all others.
+#[test]
+fn each_token_of_the_file_publishes_at_a_rate_of_its_own() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "# publishers\n\napp:app-secret\nweb:web-secret\n").unwrap();
+    let file = file.to_str().unwrap();
+    let server = Server::start(&[("SSE_PUBLISH_TOKENS_FILE", file), ("SSE_PUBLISH_RATE", "1")]);
+    for token in ["app-secret", "web-secret", "the-token"] {
+        let answers = [0; 3].map(|_| publish(&server, token));
+        assert_eq!(answers.each_ref().map(|answer| answer.status), [200, 200, 429], "{token}");
+        let detail = "more than 1 events per second were published with this token";
+        assert_problem(&answers[2], 429, "Too Many Requests", detail);
+    }
+    for token in ["app", "app:app-secret", "app-secre", "", "APP-SECRET"] {
+        let detail = "the publish token is wrong";
+        assert_problem(&publish(&server, token), 401, "Unauthorized", detail);
+    }
+    let operate = [("Authorization", "Bearer web-secret")];
+    assert_eq!(request(server.port(), "GET", "/sse/connections", &operate, "").status, 200);
+    assert!(!server.process.lines().iter().any(|line| line.contains("-secret")));
+}
+
+/// The attack: a token that was taken out of the file goes on being used, to publish or on an open stream.
+#[test]
+fn file_is_read_again_when_told_and_a_broken_one_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "app:one\nweb:two\n").unwrap();
+    let path = file.to_str().unwrap();
+    let login = [("LOGIN_ENABLED", "true"), ("LOGIN_CODE", "open sesame")];
+    let server = Server::start(&[login[0], login[1], ("SSE_PUBLISH_TOKENS_FILE", path)]);
+    let open = |token: &str| {
+        let mut stream = stack_tests::Connection::open([127, 0, 0, 1], server.port()).unwrap();
+        let head = format!("GET /sse HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.send(head.as_bytes());
+        stream.until("}\n\n\r\n");
+        stream
+    };
+    let (gone, mut stays) = (open("one"), open("two"));
+    fs::write(&file, "web:two\nbroken\n").unwrap();
+    server.process.signal(Signal::SIGHUP);
+    let told = format!("SIGHUP: the tokens stay as they are: {path}: line 2 is not name:token");
+    eventually("the mistake is told", || server.process.lines().iter().any(|line| line.ends_with(&told)));
+    assert_eq!(publish(&server, "one").status, 200);
+    fs::write(&file, "web:two\nnew:three\n").unwrap();
+    server.process.signal(Signal::SIGHUP);
+    let told = format!("SIGHUP: 2 tokens were read from {path}, 1 are gone");
+    eventually("it is read", || server.process.lines().iter().any(|line| line.ends_with(&told)));
+    assert_eq!(["one", "two", "three"].map(|token| publish(&server, token).status), [401, 200, 200]);
+    assert!(gone.to_end().ends_with("\r\n0\r\n\r\n"), "its stream ends between two events");
+    publish(&server, "two");
+    stays.until("data: 1\n\n");
+    eventually("it is counted", || server.health()["connections"]["closed"]["expired"] == 1);
+}
+
+#[test]
+fn file_with_a_mistake_stops_the_start_with_its_line() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "app:one\nsecret without a name\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
+    command.env_clear().env("DATA_DIR", folder.path()).env("SSE_PUBLISH_TOKENS_FILE", &file);
+    let output = command.output().unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(
+        (output.status.code(), String::from_utf8(output.stderr).unwrap()),
+        (Some(2), format!("SSE_PUBLISH_TOKENS_FILE is {path:?}, but line 2 is not name:token\n"))
+    );
+}
