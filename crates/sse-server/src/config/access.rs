@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Reader;
 use crate::auth::tokens::{self, Listed};
+use crate::hub::TopicFilter;
 
 /// The shortest key that seals a cookie; all that is known of it is its length.
 const SECRET_KEY_CHARS_MIN: usize = 16;
@@ -104,6 +105,16 @@ impl Reader {
         })
     }
 
+    pub(super) fn public_topics(&mut self) -> Option<Vec<TopicFilter>> {
+        let filters = self.list("public_topics", |word| match TopicFilter::parse(word) {
+            Ok(TopicFilter::Exact(topic)) if topic.is_private() => {
+                Err(format!("{topic} is read by its session alone"))
+            }
+            filter => filter.map_err(|why| why.to_string()),
+        });
+        (!filters.is_empty()).then_some(filters)
+    }
+
     fn switch(&mut self, key: &str) -> bool {
         match self.text(key).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
@@ -167,6 +178,14 @@ mod tests {
             (
                 &[("LOGIN_ENABLED", "true")][..],
                 "LOGIN_ENABLED is \"true\", but LOGIN_CODE is not set: set it to the passcode, or LOGIN_ENABLED to false",
+            ),
+            (
+                &[("SSE_PUBLIC_TOPICS", "news, a b")],
+                "SSE_PUBLIC_TOPICS is \"news, a b\", but topic filter \"a b\" is neither a topic, nor a prefix of one followed by *, nor * alone",
+            ),
+            (
+                &[("SSE_PUBLIC_TOPICS", "session:x")],
+                "SSE_PUBLIC_TOPICS is \"session:x\", but session:x is read by its session alone",
             ),
             (&[("LOGIN_ENABLED", "maybe")], "LOGIN_ENABLED is \"maybe\", but it must be true or false"),
             (&[("LOGIN_CODE", &*long)], "LOGIN_CODE has 1025 bytes, but at most 1024 are allowed"),

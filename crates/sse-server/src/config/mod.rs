@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use crate::auth::tokens::Listed;
+use crate::hub::TopicFilter;
 
 pub use access::{LoginConfig, read_publish_tokens};
 use settings::{REFUSED, WITHOUT_EFFECT, nearest};
@@ -118,6 +119,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a request may take to arrive.
     pub request_timeout: Duration,
+    /// What anybody may read; `None`: everything, or nothing where somebody has to log in.
+    pub public_topics: Option<Vec<TopicFilter>>,
     /// Who has to log in, and how; `None`: nobody.
     pub login: Option<LoginConfig>,
     /// What should be said at the start.
@@ -320,6 +323,7 @@ impl Reader {
             compression_threshold: self.number("compression_threshold", 0, 64 << 20),
             trusted_proxies: self.list("trusted_proxies", network),
             request_timeout: seconds(self.number("request_timeout", 1, 3600)),
+            public_topics: self.public_topics(),
             login: self.login(&mut warnings),
             warnings,
             effective,

@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 31] = [
+pub const SETTINGS: [Setting; 32] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -163,6 +163,12 @@ pub const SETTINGS: [Setting; 31] = [
         "Seconds that a request may take to arrive; 1 to 3600.",
     ),
     setting(
+        "public_topics",
+        "SSE_PUBLIC_TOPICS",
+        "",
+        "Topics and filters that anybody may read, with commas between them. Without it: every topic, or none where somebody has to log in.",
+    ),
+    setting(
         "login_enabled",
         "LOGIN_ENABLED",
         "false",
@@ -203,12 +209,11 @@ pub const SETTINGS: [Setting; 31] = [
 ];
 
 /// Names of what is to come: refused, because to ignore them would promise what is not kept.
-pub(super) const REFUSED: [&str; 8] = [
+pub(super) const REFUSED: [&str; 7] = [
     "SSE_REDIS_URL",
     "SSE_NAMESPACE",
     "SSE_JWT_KEY_FILE",
     "SSE_JWKS_FILE",
-    "SSE_PUBLIC_TOPICS",
     "TLS_CERT",
     "TLS_KEY",
     "APP_UPSTREAM",

@@ -55,12 +55,16 @@ pub(super) fn anybody(request: &HttpRequest, state: &State) -> Result<Caller, Pr
     Err(refused(request, state, "this needs a session, which POST /login begins, or a token"))
 }
 
-/// The grant of a reader: where nobody has to log in, anybody may read every topic.
+/// The grant of a reader: that of whoever shows one, else what is public.
 pub(super) fn reader(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
-    if state.login.is_none() {
-        return Ok(Caller { grant: Grant::open(), session: None, holder: None, until: None });
+    let stranger = |grant| Ok(Caller { grant, session: None, holder: None, until: None });
+    let shows_something = session(request).is_some() || request.headers().contains_key(AUTHORIZATION);
+    match &state.config.public_topics {
+        // Nobody is asked who it is.
+        None if state.login.is_none() => stranger(Grant::open()),
+        Some(topics) if !shows_something => stranger(Grant::anonymous(topics.clone())),
+        _ => anybody(request, state),
     }
-    anybody(request, state)
 }
 
 /// The session that the gate has found.

@@ -1,6 +1,6 @@
 //! The same paths through the shipped nginx: what an operator does reaches the client behind it.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 use serde_json::json;
 use sse_server::nginx::{self, Settings};
-use stack_tests::{Process, eventually, request, within};
+use stack_tests::{Process, eventually, free_port, request, within};
 
 use crate::server::Server;
 
 /// nginx in front of the server.
 fn in_front(server: &Server, trusted_proxies: &[&str]) -> (Process, u16) {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let run_dir = server.folder().to_owned();
     let user = geteuid().is_root().then(|| "root".to_owned());
     let trusted_proxies = trusted_proxies.iter().map(|net| format!("{net}/32").parse().unwrap()).collect();

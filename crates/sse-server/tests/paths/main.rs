@@ -7,5 +7,6 @@ mod connections;
 mod events;
 mod idle;
 mod login;
+mod public;
 mod server;
 mod tokens;
