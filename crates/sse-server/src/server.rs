@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix_web::HttpServer;
 use actix_web::web::Data;
 use anyhow::Context;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::access_log::AccessLog;
@@ -172,11 +173,26 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the tokens of the file as they are now, if it is whole; the streams of those that are gone end.
+/// Takes tokens and keys as their files are now, those that are whole.
 async fn reread(state: &State) {
-    let Some(path) = &state.config.publish_tokens_file else {
-        return log::info!("SIGHUP: nothing to read again, for SSE_PUBLISH_TOKENS_FILE is not set");
-    };
+    if let Some(jwt) = &state.jwt {
+        match state.config.jwt_files.read() {
+            Ok(keys) => {
+                *jwt.write() = keys.unwrap_or_default();
+                log::info!("SIGHUP: the keys of signed tokens were read");
+            }
+            Err((key, why)) => log::error!("SIGHUP: the keys stay as they are: {key}: {why}"),
+        }
+    }
+    if let Some(path) = &state.config.publish_tokens_file {
+        reread_tokens(state, path).await;
+    } else if state.jwt.is_none() {
+        log::info!("SIGHUP: there is no file of tokens or keys to read again");
+    }
+}
+
+/// The streams of tokens that are gone end.
+async fn reread_tokens(state: &State, path: &Path) {
     match read_publish_tokens(path) {
         Ok(listed) => {
             let count = listed.len();
@@ -249,6 +265,7 @@ fn build(
         connections_max: config.connections_max,
         connections_per_ip_max: config.connections_per_ip_max,
     });
+    let jwt = config.jwt.take().map(RwLock::new);
     let tokens = Tokens::new(publish_token, std::mem::take(&mut config.publish_tokens));
     Ok(Data::new(State {
         connect_rate: Mutex::new(RateTable::new(config.connect_rate, CONNECT_RATE_ADDRESSES_MAX)),
@@ -258,6 +275,7 @@ fn build(
         backplane,
         fanout,
         limits,
+        jwt,
         tokens,
         login,
         metrics: Metrics::default(),

@@ -4,10 +4,12 @@
 //! - [`session`], [`revoked`]: who was let in, and who no longer is.
 //! - [`journal`]: both across restarts.
 //! - [`tokens`]: who may publish.
+//! - [`jwt`]: grants that others have signed.
 //!
 //! Nothing here knows HTTP: the sealed cookie, the page and the answers are made in `http/`.
 
 mod journal;
+pub mod jwt;
 mod lockout;
 mod revoked;
 mod session;

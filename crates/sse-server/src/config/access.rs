@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Reader;
+use crate::auth::jwt::Verifier;
 use crate::auth::tokens::{self, Listed};
 use crate::hub::TopicFilter;
 
@@ -31,6 +32,30 @@ fn read(path: &Path) -> Result<String, String> {
         return Err(format!("the file has {length} bytes, more than the {FILE_BYTES_MAX} that are read"));
     }
     fs::read_to_string(path).map_err(unreadable)
+}
+
+/// Where the keys of signed tokens are.
+#[derive(Debug, Clone, Default)]
+pub struct JwtFiles {
+    key: Option<PathBuf>,
+    set: Option<PathBuf>,
+}
+
+impl JwtFiles {
+    /// The keys of both files, `None` if there is no file; or the setting that is wrong, and why.
+    pub fn read(&self) -> Result<Option<Verifier>, (&'static str, String)> {
+        let mut verifier: Option<Verifier> = None;
+        for (key, path, parse) in [
+            ("jwt_key_file", &self.key, Verifier::from_key_file as fn(&str) -> _),
+            ("jwks_file", &self.set, Verifier::from_jwks),
+        ] {
+            if let Some(path) = path {
+                let keys = read(path).and_then(|text| parse(&text)).map_err(|why| (key, why))?;
+                verifier.get_or_insert_default().extend(keys);
+            }
+        }
+        Ok(verifier)
+    }
 }
 
 /// How to log in.
@@ -102,6 +127,17 @@ impl Reader {
         read_publish_tokens(&path).unwrap_or_else(|why| {
             self.mistake("publish_tokens_file", &why);
             Vec::new()
+        })
+    }
+
+    pub(super) fn jwt_files(&self) -> JwtFiles {
+        JwtFiles { key: self.path("jwt_key_file"), set: self.path("jwks_file") }
+    }
+
+    pub(super) fn jwt(&mut self) -> Option<Verifier> {
+        self.jwt_files().read().unwrap_or_else(|(key, why)| {
+            self.mistake(key, &why);
+            None
         })
     }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
+use crate::auth::jwt::Verifier;
 use crate::auth::tokens::Listed;
 use crate::hub::TopicFilter;
 
-pub use access::{LoginConfig, read_publish_tokens};
+pub use access::{JwtFiles, LoginConfig, read_publish_tokens};
 use settings::{REFUSED, WITHOUT_EFFECT, nearest};
 pub use settings::{SETTINGS, Setting};
 
@@ -119,6 +120,10 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a request may take to arrive.
     pub request_timeout: Duration,
+    /// The keys of signed tokens, if there are any.
+    pub jwt: Option<Verifier>,
+    /// The files they came from, to be read again.
+    pub jwt_files: JwtFiles,
     /// What anybody may read; `None`: everything, or nothing where somebody has to log in.
     pub public_topics: Option<Vec<TopicFilter>>,
     /// Who has to log in, and how; `None`: nobody.
@@ -323,6 +328,8 @@ impl Reader {
             compression_threshold: self.number("compression_threshold", 0, 64 << 20),
             trusted_proxies: self.list("trusted_proxies", network),
             request_timeout: seconds(self.number("request_timeout", 1, 3600)),
+            jwt: self.jwt(),
+            jwt_files: self.jwt_files(),
             public_topics: self.public_topics(),
             login: self.login(&mut warnings),
             warnings,

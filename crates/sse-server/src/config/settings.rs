@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 32] = [
+pub const SETTINGS: [Setting; 34] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -163,10 +163,17 @@ pub const SETTINGS: [Setting; 32] = [
         "Seconds that a request may take to arrive; 1 to 3600.",
     ),
     setting(
+        "jwt_key_file",
+        "SSE_JWT_KEY_FILE",
+        "",
+        "A file with the key of signed tokens: a public key in PEM (RSA: RS256, P-256: ES256, Ed25519: EdDSA), or else the secret of HS256; read again at SIGHUP.",
+    ),
+    setting("jwks_file", "SSE_JWKS_FILE", "", "A file with a set of such keys (JWKS); read again at SIGHUP."),
+    setting(
         "public_topics",
         "SSE_PUBLIC_TOPICS",
         "",
-        "Topics and filters that anybody may read, with commas between them. Without it: every topic, or none where somebody has to log in.",
+        "Topics and filters that anybody may read, with commas between them. Without it: every topic, or none where there is a login or a key of signed tokens.",
     ),
     setting(
         "login_enabled",
@@ -209,15 +216,8 @@ pub const SETTINGS: [Setting; 32] = [
 ];
 
 /// Names of what is to come: refused, because to ignore them would promise what is not kept.
-pub(super) const REFUSED: [&str; 7] = [
-    "SSE_REDIS_URL",
-    "SSE_NAMESPACE",
-    "SSE_JWT_KEY_FILE",
-    "SSE_JWKS_FILE",
-    "TLS_CERT",
-    "TLS_KEY",
-    "APP_UPSTREAM",
-];
+pub(super) const REFUSED: [&str; 5] =
+    ["SSE_REDIS_URL", "SSE_NAMESPACE", "TLS_CERT", "TLS_KEY", "APP_UPSTREAM"];
 
 /// Names of what is to come that change nothing but speed or convenience: said, and passed over.
 pub(super) const WITHOUT_EFFECT: [&str; 3] = ["SSE_FLUSH_INTERVAL", "SSE_CORS_ORIGINS", "SSE_LIMITS"];

@@ -10,6 +10,7 @@ use super::error::Problem;
 use super::time::now_ms;
 use super::{State, login};
 use crate::auth::Session;
+use crate::auth::jwt::Granted;
 use crate::fanout::Holder;
 use crate::hub::Topic;
 use crate::hub::grant::Grant;
@@ -34,8 +35,20 @@ impl Caller {
     }
 }
 
-/// The grant of a publisher: whoever shows the publish token.
+/// The cookie that a browser's signed token comes in.
+const TOKEN_COOKIE: &str = "sse_token";
+
+/// The grant of a publisher: whoever shows the publish token, or a signed one.
 pub(super) fn publisher(request: &HttpRequest, state: &State) -> Result<Grant, Problem> {
+    if let Some(found) = signed(request, state) {
+        let (caller, is_cookie) = found?;
+        if is_cookie && !is_same_origin(request) {
+            Metrics::count(&state.metrics.rejected_unauthorized);
+            let detail = "a publish with the cookie sse_token must come from a page of this server itself";
+            return Err(Problem::forbidden(detail));
+        }
+        return Ok(caller.grant);
+    }
     token(request, state, "publishing").map(|name| Grant::publisher(&name))
 }
 
@@ -44,13 +57,17 @@ pub(super) fn operator(request: &HttpRequest, state: &State) -> Result<(), Probl
     token(request, state, "operating").map(drop)
 }
 
-/// Whoever may come in where a login is on: a session, or the publish token.
+/// Whoever may come in where somebody is asked who it is: a session, the publish token, or a signed one. A token that is
+/// shown on purpose counts before a cookie.
 pub(super) fn anybody(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
-    if let Some(session) = session(request) {
+    if let Some(session) = session(request).filter(|_| !request.headers().contains_key(AUTHORIZATION)) {
         return Ok(of_session(session));
     }
+    if let Some(found) = signed(request, state) {
+        return found.map(|(caller, _)| caller);
+    }
     if request.headers().contains_key(AUTHORIZATION) {
-        return publisher(request, state).map(Caller::of_token);
+        return token(request, state, "this").map(|name| Caller::of_token(Grant::publisher(&name)));
     }
     Err(refused(request, state, "this needs a session, which POST /login begins, or a token"))
 }
@@ -58,13 +75,52 @@ pub(super) fn anybody(request: &HttpRequest, state: &State) -> Result<Caller, Pr
 /// The grant of a reader: that of whoever shows one, else what is public.
 pub(super) fn reader(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
     let stranger = |grant| Ok(Caller { grant, session: None, holder: None, until: None });
-    let shows_something = session(request).is_some() || request.headers().contains_key(AUTHORIZATION);
     match &state.config.public_topics {
         // Nobody is asked who it is.
-        None if state.login.is_none() => stranger(Grant::open()),
-        Some(topics) if !shows_something => stranger(Grant::anonymous(topics.clone())),
-        _ => anybody(request, state),
+        None if state.login.is_none() && state.jwt.is_none() => stranger(Grant::open()),
+        None => anybody(request, state),
+        Some(_) if request.headers().contains_key(AUTHORIZATION) => anybody(request, state),
+        // Whoever was logged out meanwhile, or whose cookie is over, is a stranger.
+        Some(topics) => {
+            match session(request).map(of_session).or_else(|| Some(signed(request, state)?.ok()?.0)) {
+                Some(caller) => Ok(caller),
+                None => stranger(Grant::anonymous(topics.clone())),
+            }
+        }
     }
+}
+
+/// What a signed token grants, if one is shown, and whether it came as a cookie.
+fn signed(request: &HttpRequest, state: &State) -> Option<Result<(Caller, bool), Problem>> {
+    let jwt = state.jwt.as_ref()?;
+    let (token, is_cookie) = match request.headers().get(AUTHORIZATION) {
+        Some(value) => {
+            let token = std::str::from_utf8(bearer(value.as_bytes())).unwrap_or_default();
+            // A publish token is none, and has its own words.
+            if state.tokens.name_of(token.as_bytes()).is_some() || token.split('.').count() != 3 {
+                return None;
+            }
+            (token.to_owned(), false)
+        }
+        None => (request.cookie(TOKEN_COOKIE)?.value().to_owned(), true),
+    };
+    let granted = jwt.read().verify(&token, now_ms());
+    Some(match granted {
+        Ok(Granted { grant, until_ms }) => {
+            Ok((Caller { grant, session: None, holder: None, until: moment(until_ms) }, is_cookie))
+        }
+        Err(why) => Err(refused(request, state, &why.to_string())),
+    })
+}
+
+/// Whether a page of this server has made the request: browsers say so, and no page can have them say otherwise.
+fn is_same_origin(request: &HttpRequest) -> bool {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let origin = text("origin").and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    origin.zip(text("host")).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 /// The session that the gate has found.
@@ -74,9 +130,7 @@ pub(super) fn session(request: &HttpRequest) -> Option<Session> {
 
 fn of_session(session: Session) -> Caller {
     let topic = Topic::parse(&session.id.topic()).expect("digits are a topic");
-    let left = Duration::from_millis(session.until_ms.saturating_sub(now_ms()));
-    // Beyond what the clock can count it does not end.
-    let until = Instant::now().checked_add(left);
+    let until = moment(session.until_ms);
     Caller {
         grant: Grant::session(topic),
         session: Some(session),
@@ -85,10 +139,17 @@ fn of_session(session: Session) -> Caller {
     }
 }
 
+/// A time on the clock that never goes back; `None` beyond what it can count.
+fn moment(until_ms: u64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_millis(until_ms.saturating_sub(now_ms())))
+}
+
 /// Whether it is anybody: a session, or the publish token.
 pub(super) fn is_known(request: &HttpRequest, state: &State) -> bool {
     let is_in = |session: Session| state.login.as_ref().is_some_and(|login| login.admits(&session, now_ms()));
-    session(request).is_some_and(is_in) || matches!(shown_token(request, state), Some(Some(_)))
+    session(request).is_some_and(is_in)
+        || matches!(shown_token(request, state), Some(Some(_)))
+        || matches!(signed(request, state), Some(Ok(_)))
 }
 
 /// The name of the token that is shown.
@@ -105,10 +166,13 @@ fn token(request: &HttpRequest, state: &State, what: &str) -> Result<String, Pro
 
 /// The name of the token that a request shows, or none if it is wrong, if it shows one.
 fn shown_token(request: &HttpRequest, state: &State) -> Option<Option<String>> {
-    let shown = request.headers().get(AUTHORIZATION)?.as_bytes();
-    let is_bearer = shown.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
-    let token = if is_bearer { shown[7..].trim_ascii() } else { b"" };
-    Some(state.tokens.name_of(token))
+    Some(state.tokens.name_of(bearer(request.headers().get(AUTHORIZATION)?.as_bytes())))
+}
+
+/// What a header says after `Bearer`; nothing if it says something else.
+fn bearer(value: &[u8]) -> &[u8] {
+    let is_bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
+    if is_bearer { value[7..].trim_ascii() } else { b"" }
 }
 
 /// A person at a browser who may log in is shown where; everybody else is told.

@@ -24,12 +24,13 @@ use std::time::Instant;
 use actix_web::guard::{Any, Delete, Get, Head, Post};
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use self::log::on_stream_end;
 pub(crate) use self::login::end_streams;
 use crate::access_log::AccessLog;
 use crate::auth::Login;
+use crate::auth::jwt::Verifier;
 use crate::auth::tokens::Tokens;
 use crate::backplane::Backplane;
 use crate::config::Config;
@@ -61,6 +62,8 @@ pub struct State {
     pub publish_rate: Mutex<RateTable<String>>,
     /// What publishers show.
     pub tokens: Tokens,
+    /// The keys of signed tokens, if there are any.
+    pub jwt: Option<RwLock<Verifier>>,
     /// The door, if whoever reads has to come through one.
     pub login: Option<Login>,
     /// Counted here.

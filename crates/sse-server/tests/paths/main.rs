@@ -6,6 +6,7 @@ mod behind_nginx;
 mod connections;
 mod events;
 mod idle;
+mod jwt;
 mod login;
 mod public;
 mod server;
