@@ -66,10 +66,9 @@ struct Stack {
 }
 
 fn settings(run_dir: &Path) -> Settings {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     Settings {
         user: geteuid().is_root().then(|| "root".to_owned()),
-        port: probe.local_addr().unwrap().port(),
+        port: stack_tests::free_port(),
         run_dir: run_dir.to_owned(),
         ..Settings::default()
     }
