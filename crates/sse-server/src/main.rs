@@ -194,6 +194,7 @@ fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
             event_bytes_max: config.event_bytes_max as u64,
             idle_timeout_seconds: config.idle_timeout.as_secs(),
             trusted_proxies: config.trusted_proxies.clone(),
+            cors_origins: config.cors_origins.clone(),
             descriptors_max: descriptors,
             ..nginx::Settings::default()
         };

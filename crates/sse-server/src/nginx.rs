@@ -39,7 +39,7 @@ const BODY_PER_EVENT: u64 = 16;
 const SEND_TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Every mark that a template must have, each once or more.
-const MARKS: [&str; 11] = [
+const MARKS: [&str; 12] = [
     "user",
     "worker_processes",
     "worker_rlimit_nofile",
@@ -49,6 +49,7 @@ const MARKS: [&str; 11] = [
     "send_timeout",
     "set_real_ip_from",
     "from_trusted_proxy",
+    "cors_origin",
     "problem_413",
     "listen",
 ];
@@ -74,6 +75,8 @@ pub struct Settings {
     pub idle_timeout_seconds: u64,
     /// Proxies whose word about the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// Other sites whose pages may read what nginx answers by itself.
+    pub cors_origins: Vec<String>,
     /// The most descriptors that a process may have here.
     pub descriptors_max: u64,
 }
@@ -91,6 +94,7 @@ impl Default for Settings {
             event_bytes_max: 262_144,
             idle_timeout_seconds: 300,
             trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
             descriptors_max: 1_048_576,
         }
     }
@@ -315,6 +319,9 @@ impl Settings {
             "from_trusted_proxy" => {
                 self.trusted_proxies.iter().map(|net| format!("{} 1;", net.trunc())).collect()
             }
+            "cors_origin" => {
+                self.cors_origins.iter().map(|origin| format!("\"{origin}\" $http_origin;")).collect()
+            }
             "problem_413" => vec![format!(
                 r#"413 '{{"type":"about:blank","title":"Content Too Large","status":413,"detail":"the request body is above the limit of {bytes} bytes"}}';"#
             )],
@@ -444,7 +451,7 @@ mod tests {
         let d = Settings::default;
         let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
         #[rustfmt::skip]
-        let table: [(Settings, &[&str]); 16] = [
+        let table: [(Settings, &[&str]); 17] = [
             (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
             (Settings { user: None, ..d() }, &["\n#@ user\n"]),
             (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
@@ -460,6 +467,7 @@ mod tests {
             (Settings { event_bytes_max: 0, ..d() }, &["client_max_body_size 0; #@"]),
             (Settings { idle_timeout_seconds: 0, ..d() }, &["send_timeout 86400s; #@"]),
             (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["        10.0.0.0/8 1; #@ from_trusted_proxy\n        2001:db8::1/128 1;\n"]),
+            (Settings { cors_origins: vec!["https://a.b".into(), "http://[::1]:3000".into()], ..d() }, &["        \"https://a.b\" $http_origin; #@ cors_origin\n        \"http://[::1]:3000\" $http_origin;\n"]),
             (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["    set_real_ip_from 10.0.0.0/8; #@ set_real_ip_from\n    set_real_ip_from 2001:db8::1/128;\n"]),
         ];
         for (settings, lines) in table {
@@ -546,7 +554,7 @@ mod tests {
             SHIPPED.replace("#@ listen", "#@ lisen"),
             &format!(
                 "x.conf:{}: unknown mark `#@ lisen`; the marks are user, worker_processes, worker_rlimit_nofile, \
-                 worker_connections, run_dir, client_max_body_size, send_timeout, set_real_ip_from, from_trusted_proxy, problem_413, listen",
+                 worker_connections, run_dir, client_max_body_size, send_timeout, set_real_ip_from, from_trusted_proxy, cors_origin, problem_413, listen",
                 SHIPPED.lines().position(|line| line.ends_with("#@ listen")).unwrap() + 1
             ),
         );

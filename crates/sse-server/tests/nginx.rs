@@ -600,3 +600,25 @@ fn a_quit_lets_streams_say_goodbye_and_takes_nothing_new() {
         thread::park_timeout(Duration::from_millis(5));
     }
 }
+
+/// The attack: a page of any site reads what nginx answers; and for the pages that may, an EventSource that cannot read the
+/// answer of an absent hub is dead for good.
+#[test]
+fn pages_of_named_origins_and_no_others_may_read_what_nginx_answers_by_itself() {
+    let origins = vec!["https://app.example".to_owned(), "http://[::1]:3000".to_owned()];
+    let stack = Stack::without_hub(move |settings| settings.cors_origins = origins);
+    for (line, accept) in [("GET /sse", "text/event-stream"), ("GET /sse", "*/*"), ("GET /metrics", "*/*")] {
+        for (origin, may) in [
+            ("https://app.example", true),
+            ("http://[::1]:3000", true),
+            ("http://app.example", false),
+            ("https://app.example.evil", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let (head, _) = stack.ask(line, &format!("Accept: {accept}\r\nOrigin: {origin}\r\n"));
+            assert_eq!(header(&head, "access-control-allow-origin"), may.then_some(origin), "{line} {head}");
+            assert_eq!(header(&head, "access-control-allow-credentials"), may.then_some("true"), "{head}");
+        }
+    }
+}

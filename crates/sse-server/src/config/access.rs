@@ -34,6 +34,30 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(unreadable)
 }
 
+/// An origin as a browser names it: scheme, host and port, and no more. What nginx reads is made of this, too.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let origin = text.to_ascii_lowercase();
+    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
+    let (host, port) = match host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) => (host, Some(port)),
+        None => (host, None),
+    };
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_host = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b)),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|n| n > 0));
+    if !is_host || !is_port {
+        return Err(format!(
+            "{text:?} must be an origin, such as https://app.example or http://localhost:3000"
+        ));
+    }
+    // A browser leaves out the port that everybody knows.
+    let default = if origin.starts_with("https:") { ":443" } else { ":80" };
+    Ok(origin.strip_suffix(default).filter(|_| port.is_some()).map_or(origin.clone(), ToOwned::to_owned))
+}
+
 /// Where the keys of signed tokens are.
 #[derive(Debug, Clone, Default)]
 pub struct JwtFiles {
@@ -243,6 +267,42 @@ mod tests {
             ),
         ] {
             assert_eq!(load(env).unwrap_err(), [sentence]);
+        }
+    }
+
+    /// The attack: an origin that ends nginx's directive, or lets in more than the site that is meant.
+    #[test]
+    fn origin_is_scheme_host_and_port_and_nothing_else() {
+        let origins =
+            "https://App.example, http://localhost:3000,https://a.b:443,http://[::1]:80, http://[::1]";
+        let config = load(&[("SSE_CORS_ORIGINS", origins)]).unwrap();
+        assert_eq!(
+            config.cors_origins,
+            ["https://app.example", "http://localhost:3000", "https://a.b", "http://[::1]", "http://[::1]"]
+        );
+        for wrong in [
+            "*",
+            "null",
+            "app.example",
+            "https://",
+            "https://app.example/",
+            "https://*.example",
+            "ftp://a",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:",
+            "https://a b",
+            "https://a\"",
+            "https://a;",
+            "https://u@a",
+            "https://[::1",
+            "https://[x]",
+            "https://ü.example",
+        ] {
+            let expected = format!(
+                "SSE_CORS_ORIGINS is {wrong:?}, but {wrong:?} must be an origin, such as https://app.example or http://localhost:3000"
+            );
+            assert_eq!(load(&[("SSE_CORS_ORIGINS", wrong)]).unwrap_err(), [expected]);
         }
     }
 

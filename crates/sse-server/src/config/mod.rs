@@ -126,6 +126,8 @@ pub struct Config {
     pub jwt_files: JwtFiles,
     /// What anybody may read; `None`: everything, or nothing where somebody has to log in.
     pub public_topics: Option<Vec<TopicFilter>>,
+    /// Other sites whose pages may read and publish.
+    pub cors_origins: Vec<String>,
     /// Who has to log in, and how; `None`: nobody.
     pub login: Option<LoginConfig>,
     /// What should be said at the start.
@@ -331,6 +333,7 @@ impl Reader {
             jwt: self.jwt(),
             jwt_files: self.jwt_files(),
             public_topics: self.public_topics(),
+            cors_origins: self.list("cors_origins", access::origin),
             login: self.login(&mut warnings),
             warnings,
             effective,

@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 34] = [
+pub const SETTINGS: [Setting; 35] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -176,6 +176,12 @@ pub const SETTINGS: [Setting; 34] = [
         "Topics and filters that anybody may read, with commas between them. Without it: every topic, or none where there is a login or a key of signed tokens.",
     ),
     setting(
+        "cors_origins",
+        "SSE_CORS_ORIGINS",
+        "",
+        "Origins of other sites whose pages may read and publish here, with their cookies, such as https://app.example; with commas between them.",
+    ),
+    setting(
         "login_enabled",
         "LOGIN_ENABLED",
         "false",
@@ -220,7 +226,7 @@ pub(super) const REFUSED: [&str; 5] =
     ["SSE_REDIS_URL", "SSE_NAMESPACE", "TLS_CERT", "TLS_KEY", "APP_UPSTREAM"];
 
 /// Names of what is to come that change nothing but speed or convenience: said, and passed over.
-pub(super) const WITHOUT_EFFECT: [&str; 3] = ["SSE_FLUSH_INTERVAL", "SSE_CORS_ORIGINS", "SSE_LIMITS"];
+pub(super) const WITHOUT_EFFECT: [&str; 2] = ["SSE_FLUSH_INTERVAL", "SSE_LIMITS"];
 
 /// `, did you mean …?` if one of the known names is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {

@@ -8,7 +8,7 @@ use actix_web::{HttpMessage, HttpRequest};
 use super::accept::media_ranges;
 use super::error::Problem;
 use super::time::now_ms;
-use super::{State, login};
+use super::{State, headers, login};
 use crate::auth::Session;
 use crate::auth::jwt::Granted;
 use crate::fanout::Holder;
@@ -42,9 +42,12 @@ const TOKEN_COOKIE: &str = "sse_token";
 pub(super) fn publisher(request: &HttpRequest, state: &State) -> Result<Grant, Problem> {
     if let Some(found) = signed(request, state) {
         let (caller, is_cookie) = found?;
-        if is_cookie && !is_same_origin(request) {
+        if is_cookie
+            && !is_same_origin(request)
+            && headers::allowed_origin(request.headers(), state).is_none()
+        {
             Metrics::count(&state.metrics.rejected_unauthorized);
-            let detail = "a publish with the cookie sse_token must come from a page of this server itself";
+            let detail = "a publish with the cookie sse_token must come from a page of this server itself, or of SSE_CORS_ORIGINS";
             return Err(Problem::forbidden(detail));
         }
         return Ok(caller.grant);

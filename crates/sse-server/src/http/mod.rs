@@ -6,6 +6,7 @@ mod connections;
 mod ending;
 mod error;
 mod gate;
+mod headers;
 mod health;
 mod legacy;
 mod log;
@@ -169,6 +170,7 @@ macro_rules! application {
             .app_data($scope)
             .wrap(actix_web::middleware::from_fn($crate::http::gate))
             .wrap($crate::http::no_panic())
+            .wrap(actix_web::middleware::from_fn($crate::http::headers))
             .wrap(actix_web::middleware::from_fn($crate::http::announce_end))
             .wrap(actix_web::middleware::from_fn($crate::http::write_access_log))
             .configure($crate::http::routes($scope))
@@ -176,6 +178,7 @@ macro_rules! application {
 }
 pub(crate) use self::ending::announce_end;
 pub(crate) use self::gate::gate;
+pub(crate) use self::headers::headers;
 pub(crate) use self::log::write_access_log;
 pub(crate) use application;
 

@@ -14,7 +14,7 @@ use super::accept::media_ranges;
 use super::error::Problem;
 use super::log::request_line;
 use super::time::now_ms;
-use super::{State, auth, login, peer, session};
+use super::{State, auth, headers, login, peer, session};
 use crate::fanout::{AttachError, ConnectionId, ConnectionInfo, Encoding, NewStream, detach};
 use crate::hub::limits::{Refusal, TooMany, counted_as};
 use crate::hub::{After, EventId, EventType, Interest, TopicFilter};
@@ -74,7 +74,7 @@ pub(super) fn open(request: &HttpRequest, state: &State, types: &[&str]) -> Resu
     };
     let encoding = encoding(request, state.config.compression);
     let stream = NewStream {
-        head: head(encoding, renewed(request, state, &caller).as_deref()),
+        head: head(encoding, &extra(request, state, &caller)),
         encoding,
         interest,
         after: asked.after,
@@ -104,6 +104,16 @@ fn allowed(caller: &auth::Caller, asked: &Asked) -> Result<Vec<TopicFilter>, Pro
     narrowed.map_err(|filter| Problem::forbidden(format!("reading {filter} is not allowed")))
 }
 
+/// What a middleware would add to the head of another answer.
+fn extra(request: &HttpRequest, state: &State, caller: &auth::Caller) -> String {
+    let cookie = renewed(request, state, caller).map(|cookie| format!("Set-Cookie: {cookie}\r\n"));
+    let mut lines = cookie.unwrap_or_default();
+    for (name, value) in headers::cors(request.headers(), state) {
+        lines.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+    }
+    lines
+}
+
 /// The fresh cookie of a session whose old one has passed half its time: no middleware sees this head.
 fn renewed(request: &HttpRequest, state: &State, caller: &auth::Caller) -> Option<String> {
     let login = state.login.as_ref()?;
@@ -123,17 +133,16 @@ fn end_if_withdrawn(request: &HttpRequest, state: &State, caller: auth::Caller) 
 }
 
 /// The whole response head: nothing of actix comes after it.
-fn head(encoding: Encoding, cookie: Option<&str>) -> Vec<u8> {
+fn head(encoding: Encoding, extra: &str) -> Vec<u8> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let framing = match encoding {
         Encoding::Plain => "",
         Encoding::Chunked => "Transfer-Encoding: chunked\r\n",
         Encoding::Gzip => "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\nTransfer-Encoding: chunked\r\n",
     };
-    let cookie = cookie.map_or_else(String::new, |cookie| format!("Set-Cookie: {cookie}\r\n"));
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n\
-         Connection: close\r\n{framing}{cookie}Date: {date}\r\n\r\n"
+         X-Content-Type-Options: nosniff\r\nConnection: close\r\n{framing}{extra}Date: {date}\r\n\r\n"
     )
     .into_bytes()
 }

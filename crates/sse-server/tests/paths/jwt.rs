@@ -192,7 +192,7 @@ fn cookie_publishes_from_pages_of_this_server_alone() {
     }
     let form = ["Content-Type: application/x-www-form-urlencoded", &cookie, "Origin: https://evil.example"];
     let refused = hub.ask("POST", "/sse/publish", &form, "topic=a&data=1");
-    let detail = "a publish with the cookie sse_token must come from a page of this server itself";
+    let detail = "a publish with the cookie sse_token must come from a page of this server itself, or of SSE_CORS_ORIGINS";
     assert_problem(&refused, 403, "Forbidden", detail);
     assert_eq!(hub.publish(&[&bearer(&token), "Origin: https://evil.example"], EVENT).status, 200);
 }

@@ -5,6 +5,7 @@
 mod behind_nginx;
 mod connections;
 mod events;
+mod headers;
 mod idle;
 mod jwt;
 mod login;
