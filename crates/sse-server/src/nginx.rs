@@ -566,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_port_that_somebody_has_is_named() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, stack_tests::free_port())).unwrap();
         let port = taken.local_addr().unwrap().port();
         let settings = Settings { port, ..Settings::default() };
         assert_eq!(
