@@ -63,13 +63,13 @@ pub(super) fn operator(request: &HttpRequest, state: &State) -> Result<(), Probl
 /// Whoever may come in where somebody is asked who it is: a session, the publish token, or a signed one. A token that is
 /// shown on purpose counts before a cookie.
 pub(super) fn anybody(request: &HttpRequest, state: &State) -> Result<Caller, Problem> {
-    if let Some(session) = session(request).filter(|_| !request.headers().contains_key(AUTHORIZATION)) {
+    if let Some(session) = session(request).filter(|_| !shows_bearer(request)) {
         return Ok(of_session(session));
     }
     if let Some(found) = signed(request, state) {
         return found.map(|(caller, _)| caller);
     }
-    if request.headers().contains_key(AUTHORIZATION) {
+    if shows_bearer(request) {
         return token(request, state, "this").map(|name| Caller::of_token(Grant::publisher(&name)));
     }
     Err(refused(request, state, "this needs a session, which POST /login begins, or a token"))
@@ -82,7 +82,7 @@ pub(super) fn reader(request: &HttpRequest, state: &State) -> Result<Caller, Pro
         // Nobody is asked who it is.
         None if state.login.is_none() && state.jwt.is_none() => stranger(Grant::open()),
         None => anybody(request, state),
-        Some(_) if request.headers().contains_key(AUTHORIZATION) => anybody(request, state),
+        Some(_) if shows_bearer(request) => anybody(request, state),
         // Whoever was logged out meanwhile, or whose cookie is over, is a stranger.
         Some(topics) => {
             match session(request).map(of_session).or_else(|| Some(signed(request, state)?.ok()?.0)) {
@@ -96,7 +96,7 @@ pub(super) fn reader(request: &HttpRequest, state: &State) -> Result<Caller, Pro
 /// What a signed token grants, if one is shown, and whether it came as a cookie.
 fn signed(request: &HttpRequest, state: &State) -> Option<Result<(Caller, bool), Problem>> {
     let jwt = state.jwt.as_ref()?;
-    let (token, is_cookie) = match request.headers().get(AUTHORIZATION) {
+    let (token, is_cookie) = match request.headers().get(AUTHORIZATION).filter(|_| shows_bearer(request)) {
         Some(value) => {
             let token = std::str::from_utf8(bearer(value.as_bytes())).unwrap_or_default();
             // A publish token is none, and has its own words.
@@ -147,10 +147,18 @@ fn moment(until_ms: u64) -> Option<Instant> {
     Instant::now().checked_add(Duration::from_millis(until_ms.saturating_sub(now_ms())))
 }
 
-/// Whether it is anybody: a session, or the publish token.
+/// Whether the grant that a caller was given can still be had, if it can be withdrawn.
+pub(super) fn still_holds(request: &HttpRequest, state: &State, caller: &Caller) -> bool {
+    match (&caller.holder, caller.session, &state.login) {
+        (Some(Holder::Session(_)), Some(session), Some(login)) => login.admits(&session, now_ms()),
+        (Some(Holder::Token(name)), ..) => shown_token(request, state).flatten().as_deref() == Some(name),
+        _ => true,
+    }
+}
+
+/// Whether it is anybody: a session, or a token.
 pub(super) fn is_known(request: &HttpRequest, state: &State) -> bool {
-    let is_in = |session: Session| state.login.as_ref().is_some_and(|login| login.admits(&session, now_ms()));
-    session(request).is_some_and(is_in)
+    session(request).is_some()
         || matches!(shown_token(request, state), Some(Some(_)))
         || matches!(signed(request, state), Some(Ok(_)))
 }
@@ -170,6 +178,13 @@ fn token(request: &HttpRequest, state: &State, what: &str) -> Result<String, Pro
 /// The name of the token that a request shows, or none if it is wrong, if it shows one.
 fn shown_token(request: &HttpRequest, state: &State) -> Option<Option<String>> {
     Some(state.tokens.name_of(bearer(request.headers().get(AUTHORIZATION)?.as_bytes())))
+}
+
+/// Whether a token is shown on purpose. What else a browser sends along, such as the password of a proxy in front, is
+/// not for this server.
+fn shows_bearer(request: &HttpRequest) -> bool {
+    let value = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_ascii_lowercase());
+    value.is_some_and(|value| value.starts_with(b"bearer "))
 }
 
 /// What a header says after `Bearer`; nothing if it says something else.

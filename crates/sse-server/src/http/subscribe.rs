@@ -124,8 +124,8 @@ fn renewed(request: &HttpRequest, state: &State, caller: &auth::Caller) -> Optio
 /// A session or a token may have been withdrawn between the look at it and the beginning of its stream. Whoever
 /// withdraws one afterwards finds the stream.
 fn end_if_withdrawn(request: &HttpRequest, state: &State, caller: auth::Caller) {
-    if let Some(holder) = caller.holder
-        && !auth::is_known(request, state)
+    if !auth::still_holds(request, state, &caller)
+        && let Some(holder) = caller.holder
     {
         let fanout = state.fanout.clone();
         actix_web::rt::spawn(async move { login::end_streams(&fanout, &holder).await });

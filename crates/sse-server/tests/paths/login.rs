@@ -190,6 +190,11 @@ fn nothing_but_health_and_the_login_is_answered_to_strangers() {
     let publish = visitor.ask("POST", "/sse/publish", &[&cookie], "{}");
     assert_eq!(publish.status(), 401);
     assert_eq!(visitor.get("/sse/connections", &[TOKEN]).status(), 200);
+    // The password of a proxy in front, which a browser sends along, is nobody's token and takes no session away.
+    let basic = "Authorization: Basic dXNlcjpwYXNz";
+    assert_eq!(visitor.get("/events/status", &[&cookie, basic]).status(), 200);
+    visitor.stream("/sse", &[&cookie, basic]);
+    assert_unauthorized(&visitor.get("/sse", &[basic]));
     let wrong = visitor.get("/sse", &["Authorization: Bearer wrong"]);
     assert_problem(&wrong.answer, 401, "Unauthorized", "the publish token is wrong");
 }
