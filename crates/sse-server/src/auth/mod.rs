@@ -1,8 +1,8 @@
 //! Who may come in: passcode, sessions, and what must be remembered of them; told the time, never asking for it.
 //!
-//! - [`lockout`]: how often an address may guess.
-//! - [`session`], [`revoked`]: who was let in, and who no longer is.
-//! - [`journal`]: both across restarts.
+//! - `lockout`: how often an address may guess.
+//! - `session`, `revoked`: who was let in, and who no longer is.
+//! - `journal`: both across restarts.
 //! - [`tokens`]: who may publish.
 //! - [`jwt`]: grants that others have signed.
 //!
