@@ -19,7 +19,7 @@ mod view;
 mod waiters;
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,7 @@ use output::{Output, Shared};
 use queue::Graph;
 use remains::Remains;
 use sockets::Sockets;
+use spawning::Begun;
 use stop::Shutdown;
 use waiters::Waiter;
 
@@ -107,6 +108,10 @@ pub struct Supervisor {
     /// More have exited than were dealt with in one go.
     unreaped: bool,
     next_id: Id,
+    /// Programs are started one after another without waiting for each.
+    gathers: bool,
+    /// Those on their way to their programs.
+    begun: VecDeque<Begun>,
     by_pid: HashMap<u32, Id>,
     /// Commands of checks, and who waits for them.
     check_pids: Rc<RefCell<HashMap<u32, oneshot::Sender<Exit>>>>,
@@ -171,6 +176,8 @@ impl Supervisor {
             unsettled: true,
             unreaped: false,
             next_id: 0,
+            gathers: false,
+            begun: VecDeque::new(),
             by_pid: HashMap::new(),
             check_pids: Rc::default(),
             notify_folder: None,
@@ -342,10 +349,7 @@ impl Supervisor {
                     Action::Spawn if self.shutdown.is_some() => {
                         inputs.push(Input::SpawnFailed("shutting down".to_owned()))
                     }
-                    Action::Spawn => inputs.push(match self.spawn(id) {
-                        Ok(pid) => Input::Spawned(pid),
-                        Err(error) => self.spawn_failed(id, &error),
-                    }),
+                    Action::Spawn => inputs.extend(self.spawn(id)),
                     Action::Entered(entered) => self.entered(id, entered),
                     Action::Terminate => inputs.extend(self.signal(id, None)),
                     Action::Kill => inputs.extend(self.signal(id, Some(Signal::SIGKILL))),
@@ -353,6 +357,48 @@ impl Supervisor {
             }
         }
         self.after(id);
+    }
+
+    /// Waits for what has begun, first come first served, until no more than so many are on their way.
+    fn finish_begun(&mut self, left: usize) {
+        while self.begun.len() > left {
+            let Some(begun) = self.begun.pop_front() else { return };
+            let id = begun.id();
+            let input = self.spawned(begun);
+            self.feed(id, input);
+        }
+    }
+
+    /// What came of it, unless that is heard later because it is one of many.
+    fn spawn(&mut self, id: Id) -> Option<Input> {
+        match self.begin_spawn(id) {
+            Ok(begun) if self.gathers => {
+                self.begun.push_back(begun);
+                None
+            }
+            Ok(begun) => Some(self.spawned(begun)),
+            Err(error) => Some(self.told(id, Err(error))),
+        }
+    }
+
+    fn spawned(&mut self, begun: Begun) -> Input {
+        let id = begun.id();
+        let result = self.finish_spawn(begun);
+        self.told(id, result)
+    }
+
+    /// What the program is told about its process.
+    fn told(&mut self, id: Id, result: Result<u32, SpawnError>) -> Input {
+        match result {
+            Ok(pid) => Input::Spawned(pid),
+            // Those on their way beside it may have held what it lacks.
+            Err(SpawnError::TooManyFiles(_)) if self.gathers => {
+                self.finish_begun(0);
+                let result = self.begin_spawn(id).and_then(|begun| self.finish_spawn(begun));
+                result.map_or_else(|error| self.spawn_failed(id, &error), Input::Spawned)
+            }
+            Err(error) => self.spawn_failed(id, &error),
+        }
     }
 
     /// The program's own log says it too, where those who look for it look first.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Supervisor;
 use super::entry::{Entry, Id};
+use super::spawning::BEGUN_MAX;
 use crate::program::Input;
 use crate::program::order::{Node, Order};
 
@@ -120,7 +121,13 @@ impl Supervisor {
             return;
         }
         let wanted: Vec<Id> = self.graph.ids.iter().copied().filter(|id| self.entries[id].wanted).collect();
+        self.gathers = true;
         for id in wanted {
+            self.finish_begun(BEGUN_MAX - 1);
+            // The end of another may have changed everything.
+            if !self.entries.get(&id).is_some_and(|entry| entry.wanted) {
+                continue;
+            }
             let mut waits_for: Vec<String> = self
                 .graph
                 .depends_on(id)
@@ -147,5 +154,7 @@ impl Supervisor {
                 entry.told = Some(waits_for);
             }
         }
+        self.finish_begun(0);
+        self.gathers = false;
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use super::Supervisor;
@@ -14,8 +15,30 @@ use crate::os::notify::NotifySocket;
 use crate::os::pipes;
 use crate::os::spawn::{self, Plan, SpawnError};
 
+/// Processes that are on their way to their programs at the same time: as many as keep both cores of a small machine
+/// busy, and few enough that none waits long for its turn.
+pub(super) const BEGUN_MAX: usize = 8;
+
+/// A process of a program that does not run yet, and our ends of what it was given.
+pub(super) struct Begun {
+    id: Id,
+    process: spawn::Begun,
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    notify: Option<NotifySocket>,
+}
+
+impl Begun {
+    /// Whose process it is.
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+}
+
 impl Supervisor {
-    pub(super) fn spawn(&mut self, id: Id) -> Result<u32, SpawnError> {
+    /// Makes the process of a program; [`Self::finish_spawn`] has it run.
+    pub(super) fn begin_spawn(&mut self, id: Id) -> Result<Begun, SpawnError> {
         let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
         let config = entry.config.clone();
         let step = |step: String| {
@@ -70,24 +93,30 @@ impl Supervisor {
                 .map(|alive| alive.timeout),
             guardian: self.guardian.as_ref(),
         };
-        let pid = spawn::spawn(&config.name, &plan)?;
-        drop((in_read, out_write, err_write));
+        let process = spawn::begin(&config.name, &plan)?;
+        Ok(Begun { id, process, stdin: in_write, stdout: out_read, stderr: err_read, notify })
+    }
+
+    /// Waits until the program runs, or says why it does not.
+    pub(super) fn finish_spawn(&mut self, begun: Begun) -> Result<u32, SpawnError> {
+        let Begun { id, process, stdin, stdout, stderr, notify } = begun;
+        let pid = process.finish()?;
         if let Some(guardian) = &self.guardian {
             guardian.group_began(pid);
         }
         self.by_pid.insert(pid, id);
+        let mut start = 0;
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.stdin = Stdin::new(in_write)
-                .inspect_err(|error| log::error!("cannot write to {}: {error}", config.name))
+            entry.stdin = Stdin::new(stdin)
+                .inspect_err(|error| log::error!("cannot write to {}: {error}", entry.config.name))
                 .ok();
             entry.start += 1;
-            let start = entry.start;
-            entry.stdout.read(out_read, id, start, pid);
-            if let Some(read) = err_read {
-                entry.stderr.read(read, id, start, pid);
+            start = entry.start;
+            entry.stdout.read(stdout, id, start, pid);
+            if let Some(stderr) = stderr {
+                entry.stderr.read(stderr, id, start, pid);
             }
         }
-        let start = self.entries.get(&id).map_or(0, |entry| entry.start);
         self.begin_checks(id, start, notify);
         self.listener_began(id);
         Ok(pid)

@@ -65,6 +65,8 @@ impl Supervisor {
             hearing: Hearing::NotYet,
             give_up: None,
         });
+        // A process without a known pid cannot be told to stop.
+        self.finish_begun(0);
         self.emit(&Event::SupervisorStopping);
         let ids: Vec<Id> = self.entries.keys().copied().collect();
         for id in &ids {
