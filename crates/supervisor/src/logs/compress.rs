@@ -1,8 +1,8 @@
 //! Gzips rotated files on a thread of its own, so that nobody waits for it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -97,7 +97,9 @@ fn oldest_plain(base: &Path) -> io::Result<Option<File>> {
             fs::remove_file(info.to_path(base))?;
             continue;
         }
-        match File::open(info.to_path(base)) {
+        // Whoever opens a pipe waits for its other end, unless he says that he does not.
+        let mut options = OpenOptions::new();
+        match options.read(true).custom_flags(libc::O_NONBLOCK).open(info.to_path(base)) {
             Ok(file) if file.metadata()?.is_file() => return Ok(Some(file)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -107,11 +109,21 @@ fn oldest_plain(base: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
+/// A file of ours under this name, whatever had it, and for nobody else as long as it is not whole.
+fn create(partial: &Path) -> io::Result<File> {
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(partial)
+}
+
 fn gzip(source: &File, partial: &Path) -> io::Result<()> {
-    let mut encoder = GzEncoder::new(File::create(partial)?, Compression::new(6));
+    let mut encoder = GzEncoder::new(create(partial)?, Compression::new(6));
     io::copy(&mut &*source, &mut encoder)?;
     let mut file = encoder.finish()?;
     file.flush()?;
+    // Whoever reads the log reads its old files too.
     file.set_permissions(source.metadata()?.permissions())?;
     file.sync_all()
 }
@@ -128,4 +140,58 @@ fn replace(base: &Path, inode: u64, partial: &Path) -> io::Result<()> {
     }
     // It was one too many meanwhile.
     fs::remove_file(partial)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_unfinished_file_is_not_followed() {
+        // Attack: whoever may write to the folder of the log lays a link to a file of others where the daemon, which
+        // is root, gzips to.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("victim"), "precious").unwrap();
+        for target in ["victim", "not-there"] {
+            symlink(path(target), path("x.log.gz.partial")).unwrap();
+            fs::write(path("x.log.1"), "old\n").unwrap();
+            fs::set_permissions(path("x.log.1"), PermissionsExt::from_mode(0o640)).unwrap();
+            let _ = fs::remove_file(path("x.log.1.gz"));
+            compress_all(&Names::new(path("x.log"))).unwrap();
+            assert_eq!(fs::read_to_string(path("victim")).unwrap(), "precious");
+            assert!(!path("not-there").exists() && !path("x.log.1").exists());
+            assert!(fs::symlink_metadata(path("x.log.gz.partial")).is_err());
+            let mut text = String::new();
+            let zipped = File::open(path("x.log.1.gz")).unwrap();
+            // Whoever reads the log reads its old files too, compressed or not.
+            assert_eq!(zipped.metadata().unwrap().mode() & 0o7777, 0o640);
+            flate2::read::GzDecoder::new(zipped).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "old\n");
+        }
+    }
+
+    #[test]
+    fn the_unfinished_file_is_for_nobody_else_whatever_was_there() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let partial = folder.path().join("x.log.gz.partial");
+        fs::write(&partial, "of a daemon that died").unwrap();
+        fs::set_permissions(&partial, PermissionsExt::from_mode(0o666)).unwrap();
+        let file = create(&partial).unwrap();
+        assert_eq!((file.metadata().unwrap().mode() & 0o7777, file.metadata().unwrap().len()), (0o600, 0));
+    }
+
+    #[test]
+    fn a_pipe_with_the_name_of_an_old_file_is_left_alone() {
+        // Attack: opened as a file it would hold up the thread for ever, and with it every other log.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&path("x.log.2"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(path("x.log.1"), "old\n").unwrap();
+        compress_all(&Names::new(path("x.log"))).unwrap();
+        assert!(path("x.log.1.gz").exists() && path("x.log.2").exists());
+    }
 }
