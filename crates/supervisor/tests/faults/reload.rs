@@ -16,6 +16,7 @@ places!(
     two_clients_that_want_the_opposite_are_both_answered,
     a_program_that_is_removed_while_it_is_restarted_is_removed,
     a_broken_file_changes_nothing_however_it_is_read,
+    who_waits_for_programs_that_are_removed_meanwhile_is_told_their_names,
     a_storm_of_reloads_ends_in_the_last_configuration,
 );
 
@@ -53,6 +54,27 @@ fn a_reload_during_a_stop_takes_effect_after_it(place: Place) {
     daemon.wrote("new", "new\n");
     daemon.waits_for_state("a", "RUNNING");
     assert_eq!(daemon.inner_pid("b"), b);
+}
+
+fn who_waits_for_programs_that_are_removed_meanwhile_is_told_their_names(place: Place) {
+    let config = deaf("") + &sleeper("b", "") + "[group.g]\nprograms = [\"a\"]\n";
+    let daemon = Daemon::start(place, &config);
+    daemon.wrote("up", "up\n");
+    let answer = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| daemon.call("supervisor.stopAllProcesses", &[]).unwrap());
+        daemon.waits_for_state("g:a", "STOPPING");
+        daemon.configure(&sleeper("b", ""));
+        daemon.signal(Signal::SIGHUP);
+        daemon.logged("INFO removed: g");
+        stop.join().unwrap()
+    });
+    let mut told: Vec<[&str; 2]> = answer
+        .items()
+        .iter()
+        .map(|one| ["name", "group"].map(|member| one.member(member).and_then(Value::text).unwrap()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [["a", "g"], ["b", "b"]]);
 }
 
 fn unknown(daemon: &Daemon, program: &str) -> bool {
