@@ -18,7 +18,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use daemon::{Daemon, PYTHON, Place, Plan, is_gone, python, seconds, sleeper};
+use daemon::{Daemon, PYTHON, Place, Plan, is_gone, python, seconds, shell, sleeper};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use stack_tests::within;
@@ -232,6 +232,31 @@ fn a_program_has_the_limits_the_groups_and_the_environment_it_was_given() {
     let groups = [format!("{daemon_gid} {adm}"), format!("{adm} {daemon_gid}")];
     let expected = |groups: &str| format!("77 5 0027 0 {daemon_gid} {groups} one 1 two\n");
     assert!(groups.iter().any(|groups| out == expected(groups)), "{out}");
+}
+
+#[test]
+fn a_program_may_set_the_limit_that_is_the_mark_of_the_others() {
+    // What was lowered to the mark could not be raised again without privilege.
+    let program = |name: &str, keys: &str| {
+        let script = "awk '/^Max resident/ { print $4, $5 }' /proc/self/limits";
+        let keys = format!("autorestart = false\nstdout_logfile = \"%(here)s/{name}.out\"\n{keys}");
+        shell(name, script, &keys)
+    };
+    let config = program("none", "")
+        + &program("free", "rlimits = { rss = \"unlimited\" }")
+        + &program("bound", "rlimits = { rss = \"1GB\" }");
+    let mut daemon =
+        Plan::new(Place::Plain, &config).through(&["setpriv", "--bounding-set=-sys_resource"]).start();
+    for name in ["none", "free", "bound"] {
+        within(seconds(10), name, || {
+            (!daemon.read(&format!("{name}.out")).is_empty() || daemon.state(name) == "FATAL").then_some(())
+        });
+    }
+    let said = ["none.out", "free.out", "bound.out"].map(|name| daemon.read(name));
+    assert_eq!(said[1..], ["unlimited unlimited\n", "1073741824 1073741824\n"], "{}", daemon.log());
+    let mark: Vec<u64> = said[0].split_whitespace().map(|word| word.parse().unwrap()).collect();
+    assert!(mark[0] == mark[1] && mark[0] > 1 << 62, "{mark:?}");
+    daemon.stop(seconds(5));
 }
 
 #[test]

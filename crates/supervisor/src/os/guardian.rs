@@ -7,7 +7,8 @@
 //!
 //! One mark is a variable of the environment, which also survives a program that sets its limits. The other is a
 //! limit that the kernel inherits and does not apply (RLIMIT_RSS, since Linux 2.4.30): it also marks what was started
-//! with a clean environment in a session of its own by a parent that has exited, such as the job of a `cron`.
+//! with a clean environment in a session of its own by a parent that has exited, such as the job of a `cron`. A program
+//! whose `rlimits` set `rss` has the first mark alone.
 //!
 //! It is made after the daemon has become its user and has left its terminal: a guardian that stayed root would kill
 //! whatever a daemon that is not root any more tells it. Before the daemon executes itself anew it is dismissed.
