@@ -118,9 +118,12 @@ fn heterogeneous<'a>(reader: &mut Reader<'_>, document: &'a Document) -> (Vec<Ma
         }
         let mut keys = reader.keys(section);
         let title = keys.title();
-        let members = keys.list("programs").unwrap_or_default();
+        let members = keys.list("programs");
+        // What cannot be read is told as that.
+        let none = members.as_ref().map_or(section.entry("programs").is_none(), Vec::is_empty);
+        let members = members.unwrap_or_default();
         let priority = keys.number("priority", "a whole number").unwrap_or(999);
-        if members.is_empty() {
+        if none {
             keys.find(Weight::Swallowed, "programs", format!("{title} has no `programs`"));
         }
         let mut sections = Vec::new();
@@ -170,11 +173,11 @@ fn homogeneous(reader: &mut Reader<'_>, section: &Section, name: &str, kind: Kin
             keys.mistake("result_handler", text);
         }
         let mut events: Vec<String> = Vec::new();
-        let named = keys.list("events").unwrap_or_default();
-        if named.is_empty() {
+        let named = keys.list("events");
+        if named.as_ref().map_or(section.entry("events").is_none(), Vec::is_empty) {
             keys.mistake("events", format!("{title} section requires an \"events\" line"));
         }
-        for event in named {
+        for event in named.unwrap_or_default() {
             let event = event.to_ascii_uppercase();
             if Kinds::names().all(|name| name != event) {
                 let near = nearest(&event, Kinds::names());

@@ -219,6 +219,14 @@ fn what_supervisord_refuses_is_refused_with_its_line() {
             ],
         ),
         (
+            "[supervisord]\n[eventlistener:a]\ncommand=a\nevents=TICK_6,EVENT\n[eventlistener:b]\ncommand=b\nevents=%(x)s\n[group:g]\nprograms=%(x)s\n",
+            &[
+                "s.conf:4: Unknown event type TICK_6 in [eventlistener:a] events, did you mean `TICK_5`?",
+                "s.conf:7: \"%(x)s\" names `x`, which stands for nothing here",
+                "s.conf:9: \"%(x)s\" names `x`, which stands for nothing here",
+            ],
+        ),
+        (
             "[supervisord]\n[fcgi-program:a]\ncommand=a\nsocket=/run/x\n[fcgi-program:b]\ncommand=b\n",
             &[
                 "s.conf:4: `socket` is \"/run/x\", but it must be unix:///path or tcp://host:port",
@@ -241,6 +249,16 @@ fn what_supervisord_refuses_is_refused_with_its_line() {
     ] {
         refused(text, expected);
     }
+}
+
+#[test]
+fn a_group_whose_programs_cannot_be_read_is_not_told_that_it_has_none() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("s.conf");
+    std::fs::write(&file, "[supervisord]\n[group:g]\nprograms=%(x)s\n").expect("written");
+    let report = source(&file.display().to_string()).check();
+    let told: Vec<&str> = report.mistakes.iter().map(|mistake| mistake.text.as_str()).collect();
+    assert_eq!(told, ["\"%(x)s\" names `x`, which stands for nothing here"]);
 }
 
 #[test]
