@@ -74,7 +74,7 @@ fn ours(folder: &Path, file: &str) -> Result<(Config, Option<String>), String> {
 }
 
 fn converted(folder: &Path, file: &str, config: &Config) -> Result<(), String> {
-    let toml = source(folder, file).convert().map_err(|mistakes| mistakes.to_string())?;
+    let toml = source(folder, file).convert().map_err(|mistakes| mistakes.to_string())?.toml;
     let name = file.replace(".conf", ".toml");
     fs::write(folder.join(&name), &toml).expect("written");
     let again = source(folder, &name).load().map_err(|mistakes| format!("{mistakes}\n--- in\n{toml}"))?;

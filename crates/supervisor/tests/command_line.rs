@@ -159,6 +159,30 @@ fn what_cannot_start_is_refused_in_the_genuine_form() {
 }
 
 #[test]
+fn convert_says_which_included_files_stay_as_they_are() {
+    let folder = TempDir::new().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    fs::create_dir(folder.path().join("conf.d")).expect("made");
+    write("old.conf", "[supervisord]\n[include]\nfiles=conf.d/*.conf conf.d/*.toml none/*.conf\n");
+    write("conf.d/2.conf", "[program:b]\ncommand=b\n");
+    write("conf.d/1.conf", "[program:a]\ncommand=a\n");
+    write("conf.d/3.toml", "[program.c]\ncommand = \"c\"\n");
+    let out = run(&folder, &["convert", "old.conf"]);
+    let said = String::from_utf8(out.stderr).expect("it is UTF-8");
+    let here = folder.path().canonicalize().expect("it is there").display().to_string();
+    assert_eq!(
+        (said.replace(&here, "HERE").as_str(), out.status.code()),
+        (
+            "HERE/conf.d/1.conf: stays INI, and is still included\nHERE/conf.d/2.conf: stays INI, and is still included\n",
+            Some(0)
+        )
+    );
+    write("new.toml", &String::from_utf8(out.stdout).expect("it is UTF-8"));
+    let out = run(&folder, &["check", "-c", "new.toml"]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "new.toml: valid, 3 programs\n");
+}
+
+#[test]
 fn convert_prints_toml_that_passes_the_check() {
     let folder = TempDir::new().expect("a folder");
     fs::write(folder.path().join("old.conf"), "[supervisord]\nnodaemon=true\n[program:a]\ncommand=a ; why\n")

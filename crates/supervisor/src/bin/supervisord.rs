@@ -45,7 +45,13 @@ fn main() -> ExitCode {
         Action::Check => return check(&source),
         Action::Convert(_) => {
             return match source.convert() {
-                Ok(toml) => say(&toml),
+                Ok(converted) => {
+                    let stays =
+                        |file: &PathBuf| format!("{}: stays INI, and is still included\n", file.display());
+                    let told: String = converted.stay.iter().map(stays).collect();
+                    let _ = io::stderr().write_all(told.as_bytes());
+                    say(&converted.toml)
+                }
                 Err(mistakes) => complain(&mistakes.to_string(), EXIT_CONFIGURATION),
             };
         }

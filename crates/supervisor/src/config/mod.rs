@@ -22,9 +22,10 @@ pub mod units;
 mod words;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use convert::Converted;
 pub use diff::{Definition, Diff, diff};
 pub use document::Mistake;
 pub use program::{
@@ -148,8 +149,13 @@ impl Source {
     /// Whether the file is an INI file, and so read as leniently as supervisord reads it.
     #[must_use]
     pub fn is_ini(&self) -> bool {
-        self.file.extension().is_none_or(|extension| extension != "toml")
+        is_ini(&self.file)
     }
+}
+
+/// Whether a file is an INI file, by its name.
+fn is_ini(file: &Path) -> bool {
+    file.extension().is_none_or(|extension| extension != "toml")
 }
 
 /// What the command line says instead of `[supervisord]`.
