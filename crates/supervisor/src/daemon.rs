@@ -9,16 +9,16 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, HttpAddress, HttpServer, Source};
+use crate::config::{Config, HttpAddress, HttpServer, Source, Supervisord};
 use crate::ctl::server::{self, Credentials, Limits, Pending, Places};
 use crate::logs::{
-    Compressor, Console, DaemonLog, LogConfig, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer,
+    Compressor, Console, DaemonLog, LogConfig, OpenError, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer,
 };
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
@@ -52,7 +52,13 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     if let Some(name) = &daemon.user {
         told.insert(0, user::become_user(name).map_err(anyhow::Error::msg)?);
     }
+    let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let controls = config.http_servers.iter().map(control_socket).collect::<anyhow::Result<Vec<_>>>()?;
+    // After the sockets: the log may be another daemon's, which is met there.
+    if let Err(error) = try_log(daemon) {
+        remove(&socket_files);
+        return Err(error.into());
+    }
     let detached = match daemon.nodaemon || detached_before {
         true => None,
         false => Some(daemonize().context("cannot leave the terminal")?),
@@ -80,7 +86,6 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         log::log!(level, "{text}");
     }
     let pidfile = daemon.pidfile.clone();
-    let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let mask = daemon.umask;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -125,9 +130,8 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         anyhow::Ok(ending)
     })?;
     log::info!("supervisord stopped");
-    for file in socket_files.into_iter().chain(pidfile) {
-        let _ = fs::remove_file(file);
-    }
+    remove(&socket_files);
+    remove(pidfile.as_slice());
     drop(local);
     drop(stdout);
     log.close();
@@ -140,6 +144,12 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         return Err(execute(&folder, is_detached)).context("cannot begin anew");
     }
     Ok(ending)
+}
+
+fn remove(files: &[PathBuf]) {
+    for file in files {
+        let _ = fs::remove_file(file);
+    }
 }
 
 fn announce(http: &HttpServer, is_ini: bool) {
@@ -219,19 +229,34 @@ fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
     })
 }
 
+/// The file of the daemon's own log. On a standard output it would stand twice, and writing there may block.
+fn log_file(daemon: &Supervisord) -> Option<LogConfig> {
+    let path = daemon.logfile.clone().filter(|path| Standard::of(path).is_none())?;
+    Some(LogConfig {
+        path,
+        maxbytes: daemon.logfile_maxbytes,
+        backups: daemon.logfile_backups,
+        compress: daemon.logfile_compress,
+    })
+}
+
+/// Opens the log once, while whoever starts the daemon still reads its stderr: later nobody would ever be told. What
+/// may pass by itself is no reason not to start.
+fn try_log(daemon: &Supervisord) -> Result<(), OpenError> {
+    let Some(config) = log_file(daemon) else { return Ok(()) };
+    let before = umask(Mode::from_bits_truncate(daemon.umask));
+    let opened = Writer::new(config, None).open_now(Instant::now());
+    umask(before);
+    match opened {
+        Err(error) if !error.may_pass() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> &'static DaemonLog {
     let daemon = &config.supervisord;
-    // On a standard output it would stand twice, and writing there may block.
     let standard = daemon.logfile.as_deref().and_then(Standard::of);
-    let file = daemon.logfile.as_ref().filter(|_| standard.is_none()).map(|path| {
-        let config = LogConfig {
-            path: path.clone(),
-            maxbytes: daemon.logfile_maxbytes,
-            backups: daemon.logfile_backups,
-            compress: daemon.logfile_compress,
-        };
-        Writer::new(config, Some(compressor.clone()))
-    });
+    let file = log_file(daemon).map(|config| Writer::new(config, Some(compressor.clone())));
     let stdout = stdout.clone();
     let shown = daemon.nodaemon && !daemon.silent || standard.is_some();
     let syslog = if daemon.syslog { SyslogQueue::start(PathBuf::from(SYSTEM)).ok() } else { None };

@@ -159,6 +159,42 @@ fn what_cannot_start_is_refused_in_the_genuine_form() {
 }
 
 #[test]
+fn a_log_of_the_daemon_that_cannot_be_written_is_one_sentence_and_no_start() {
+    let folder = TempDir::new().expect("a folder");
+    let here = folder.path().canonicalize().expect("it is there").display().to_string();
+    fs::write(folder.path().join("file"), "").expect("written");
+    fs::create_dir(folder.path().join("folder")).expect("made");
+    for (logfile, expected) in [
+        (
+            "file/x.log",
+            "Error: The directory named as part of the path HERE/file/x.log does not exist, and cannot be made: Not a directory (os error 20)\nFor help, use PROGRAM -h\n",
+        ),
+        (
+            "file/in/x.log",
+            "Error: The directory named as part of the path HERE/file/in/x.log does not exist, and cannot be made: Not a directory (os error 20)\nFor help, use PROGRAM -h\n",
+        ),
+        (
+            "folder",
+            "Error: cannot open the log file HERE/folder: Is a directory (os error 21)\nFor help, use PROGRAM -h\n",
+        ),
+    ] {
+        let text = format!(
+            "[supervisord]\nlogfile=%(here)s/{logfile}\npidfile=%(here)s/s.pid\n[unix_http_server]\nfile=%(here)s/s.sock\n"
+        );
+        fs::write(folder.path().join("s.conf"), text).expect("written");
+        for words in [&["-c", "s.conf"][..], &["-n", "-c", "s.conf"]] {
+            let out = run(&folder, words);
+            let text = String::from_utf8(out.stderr).expect("it is UTF-8");
+            let text = text.replace(env!("CARGO_BIN_EXE_supervisord"), "PROGRAM").replace(&here, "HERE");
+            assert_eq!((text.as_str(), out.status.code()), (expected, Some(2)), "{words:?}");
+            assert!(out.stdout.is_empty());
+            // Nothing of a daemon that never was is left.
+            assert!(!folder.path().join("s.sock").exists() && !folder.path().join("s.pid").exists());
+        }
+    }
+}
+
+#[test]
 fn convert_says_which_included_files_stay_as_they_are() {
     let folder = TempDir::new().expect("a folder");
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
