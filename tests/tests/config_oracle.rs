@@ -57,6 +57,7 @@ fn source(folder: &Path, file: &str) -> Source {
     Source {
         file: file.into(),
         environment: ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        inherited: Vec::new(),
         host: nix::unistd::gethostname().expect("a name").to_string_lossy().into_owned(),
         directory: folder.to_path_buf(),
         overrides: supervisor::config::Overrides::default(),

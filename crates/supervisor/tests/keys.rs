@@ -260,6 +260,56 @@ fn a_program_may_set_the_limit_that_is_the_mark_of_the_others() {
 }
 
 #[test]
+fn variables_that_are_no_utf_8_are_passed_on_as_they_are() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+    let raw = |bytes: &[u8]| OsString::from(OsStr::from_bytes(bytes));
+    let config = sleeper("a", "environment = { MINE = \"own\" }\n");
+    // A shell passes on no such name.
+    let name = "import os, sys; os.environb[b'N\\xe4me'] = b'1'; os.execv(sys.argv[1], sys.argv[1:])";
+    let mut daemon = Plan::new(Place::Plain, &config)
+        .environment("LATIN", raw(b"gr\xfcn"))
+        .environment("MINE", raw(b"\xff"))
+        .environment("NOTIFY_SOCKET", raw(b"/\xff"))
+        .through(&[PYTHON, "-c", name])
+        .start();
+    let variables = |daemon: &Daemon| {
+        let environ = fs::read(format!("/proc/{}/environ", daemon.pid_of("a"))).unwrap();
+        let all: Vec<Vec<u8>> = environ.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        let of = |start: &[u8]| -> Vec<Vec<u8>> {
+            all.iter().filter(|variable| variable.starts_with(start)).cloned().collect()
+        };
+        [of(b"LATIN="), of(b"N\xe4me="), of(b"MINE="), of(b"NOTIFY_SOCKET=")]
+    };
+    let expected: [Vec<Vec<u8>>; 4] =
+        [vec![b"LATIN=gr\xfcn".to_vec()], vec![b"N\xe4me=1".to_vec()], vec![b"MINE=own".to_vec()], vec![]];
+    assert_eq!(variables(&daemon), expected);
+    // Those of a daemon that has begun anew too.
+    let before = daemon.inner_pid("a");
+    assert_eq!(daemon.said(&["reload"]), "Restarted supervisord\n");
+    within(seconds(10), "it runs again", || {
+        let status = daemon.said(&["status"]);
+        (status.contains("RUNNING") && daemon.inner_pid("a") != before).then_some(())
+    });
+    assert_eq!(variables(&daemon), expected);
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn a_command_is_found_in_a_path_that_is_no_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let plan = Plan::new(Place::Plain, "[program.a]\ncommand = \"own 1000\"\nstartsecs = 0\n");
+    let folder = plan.path("").join(OsStr::from_bytes(b"b\xefn"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("/bin/sleep", folder.join("own")).unwrap();
+    let mut path = folder.into_os_string();
+    path.push(":/usr/bin:/bin");
+    let daemon = plan.environment("PATH", path).start();
+    assert_eq!(daemon.state("a"), "RUNNING", "{}", daemon.log());
+}
+
+#[test]
 fn a_program_with_logs_of_its_own_is_told_to_open_them_anew() {
     let code = "import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: open('told', 'w').write('HUP'))\nopen('up', 'w').write('up')\nwhile True:\n    time.sleep(1)";
     let mut daemon =

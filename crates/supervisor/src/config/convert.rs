@@ -262,6 +262,7 @@ mod tests {
         Source {
             file: file.into(),
             environment: Vec::new(),
+            inherited: Vec::new(),
             host: "host".to_owned(),
             directory: folder.path().into(),
             overrides: Overrides::default(),

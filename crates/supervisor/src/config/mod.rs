@@ -21,6 +21,7 @@ mod reader;
 pub mod units;
 mod words;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,6 +138,8 @@ pub struct Source {
     pub file: PathBuf,
     /// What `%(ENV_X)s` stands for.
     pub environment: Vec<(String, String)>,
+    /// The variables that are no UTF-8, which programs inherit as they are.
+    pub inherited: Vec<(OsString, OsString)>,
     /// What `%(host_node_name)s` stands for.
     pub host: String,
     /// Where relative paths begin: where the daemon was started, wherever it works later.

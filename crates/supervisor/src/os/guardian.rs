@@ -344,6 +344,7 @@ mod tests {
                     path: Path::new("/bin/bash"),
                     argv: &argv,
                     env: &[],
+                    inherited: &[],
                     directory: None,
                     umask: None,
                     nice: None,

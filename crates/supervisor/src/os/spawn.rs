@@ -32,6 +32,8 @@ pub struct Plan<'a> {
     pub argv: &'a [String],
     /// Its whole environment but for `LISTEN_*`, `NOTIFY_SOCKET` and `WATCHDOG_*`.
     pub env: &'a [(String, String)],
+    /// What is no UTF-8 of it, none of it twice.
+    pub inherited: &'a [(&'a OsStr, &'a OsStr)],
     /// Where it works.
     pub directory: Option<&'a Path>,
     /// Its umask, if it is another one than the daemon's.
@@ -196,7 +198,10 @@ pub fn begin(name: &str, plan: &Plan<'_>) -> Result<Begun, SpawnError> {
     let path = CString::new(plan.path.as_os_str().as_bytes()).map_err(nul)?;
     let argv = strings(plan.argv.iter().map(String::as_str)).map_err(nul)?;
     let (env, mut pids) = environment(plan);
-    let env = strings(env.iter().map(String::as_str)).map_err(nul)?;
+    let mut env = strings(env.iter().map(String::as_str)).map_err(nul)?;
+    for (name, value) in plan.inherited {
+        env.push(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).map_err(nul)?);
+    }
     let directory = plan.directory.map(|path| CString::new(path.as_os_str().as_bytes()));
     let directory = directory.transpose().map_err(nul)?;
     let (errors, errors_write) = pipe2(OFlag::O_CLOEXEC)

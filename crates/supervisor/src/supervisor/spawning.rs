@@ -1,7 +1,7 @@
 //! Makes the process of a program, and those of its checks.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -35,6 +35,10 @@ impl Begun {
         self.id
     }
 }
+
+/// Sockets that the daemon itself was given are not its programs'.
+const NOT_PASSED_ON: [&str; 6] =
+    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 impl Supervisor {
     /// Makes the process of a program; [`Self::finish_spawn`] has it run.
@@ -76,6 +80,7 @@ impl Supervisor {
             path: &path,
             argv: &config.command,
             env: &env,
+            inherited: &self.inherited(&env),
             directory: config.directory.as_deref(),
             umask: Some(config.umask.unwrap_or(self.config.supervisord.umask)),
             nice: config.nice,
@@ -138,6 +143,7 @@ impl Supervisor {
             path: &path,
             argv: command,
             env: &env,
+            inherited: &self.inherited(&env),
             directory: config.directory.as_deref(),
             umask: Some(self.config.supervisord.umask),
             nice: None,
@@ -166,16 +172,15 @@ impl Supervisor {
     fn path(&self, config: &Program) -> Option<OsString> {
         let shared = self.groups.get(&config.group).map_or(&[][..], |group| &group.environment);
         let all = config.environment.iter().chain(shared).chain(&self.source.environment);
-        all.into_iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
+        let found = all.into_iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into());
+        let inherited = || self.source.inherited.iter().find(|(name, _)| name == "PATH");
+        found.or_else(|| inherited().map(|(_, value)| value.clone()))
     }
 
     /// The daemon's environment, then its own additions, then what the configuration says.
     fn child_environment(&self, config: &Program) -> Vec<(String, String)> {
         let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
-        // Sockets that the daemon itself was given are not its programs'.
-        for variable in
-            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
-        {
+        for variable in NOT_PASSED_ON {
             env.remove(variable);
         }
         let mut add = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
@@ -193,5 +198,14 @@ impl Supervisor {
         }
         env.extend(config.environment.iter().cloned());
         env.into_iter().collect()
+    }
+    /// What is no UTF-8 of the daemon's environment, unless `env` says it otherwise.
+    fn inherited(&self, env: &[(String, String)]) -> Vec<(&OsStr, &OsStr)> {
+        let said = |name: &OsStr| {
+            NOT_PASSED_ON.iter().any(|other| name == *other)
+                || env.iter().any(|(other, _)| name == other.as_str())
+        };
+        let inherited = self.source.inherited.iter().filter(|(name, _)| !said(name));
+        inherited.map(|(name, value)| (name.as_os_str(), value.as_os_str())).collect()
     }
 }

@@ -424,7 +424,7 @@ proptest::proptest! {
         for file in ["s.conf", "s.toml"] {
             let _ = source(file).parse(&text);
         }
-        let _ = arguments::parse(text.split_whitespace().map(std::ffi::OsString::from), &[]);
+        let _ = arguments::parse(text.split_whitespace().map(OsString::from), &[]);
     }
 }
 
