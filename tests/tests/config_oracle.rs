@@ -392,7 +392,6 @@ const REFUSED: &[&str] = &[
     "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=NOPE\n",
     "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=EVENT\nbuffer_size=0\n",
     "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=EVENT\nredirect_stderr=true\n",
-    "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=EVENT\nresult_handler=no:where\n",
     "[supervisord]\n[fcgi-program:f]\ncommand=f\n",
     "[supervisord]\n[fcgi-program:f]\ncommand=f\nsocket=/tmp/x\n",
     "[supervisord]\n[fcgi-program:f]\ncommand=f\nsocket=tcp://h:1\nsocket_mode=0700\n",

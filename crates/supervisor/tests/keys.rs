@@ -214,6 +214,45 @@ fn listeners_hear_of_everything_up_to_the_end_of_all_others() {
     assert_eq!(text.matches("PROCESS_STATE_RUNNING processname:talks").count(), 2, "{text}");
 }
 
+/// Answers with what it was sent, as supervisor-stdout does.
+const ECHO: &str = "import sys
+say = lambda text: (sys.stdout.buffer.write(text), sys.stdout.flush())
+while True:
+    say(b'READY\\n')
+    header = dict(word.split(':', 1) for word in sys.stdin.readline().split())
+    payload = sys.stdin.read(int(header['len'])).encode()
+    say(b'RESULT %d\\n%s' % (len(payload), payload))
+";
+
+#[test]
+fn the_handler_of_supervisor_stdout_shows_the_output_of_programs() {
+    let listener = python(
+        "echo",
+        ECHO,
+        "events = \"PROCESS_LOG\"\nbuffer_size = 100\nresult_handler = \"supervisor_stdout:event_handler\"",
+    );
+    let talks = |name: &str, script: &str| {
+        shell(
+            name,
+            script,
+            "stdout_events_enabled = true\nstderr_events_enabled = true\nstdout_logfile = \"NONE\"\nstderr_logfile = \"NONE\"\nautostart = false",
+        )
+    };
+    let config = listener.replace("[program.echo]", "[eventlistener.echo]")
+        + &talks("web", "echo one; exec sleep 1000")
+        + &talks("job", "printf 'grün\\\\n\\\\ntwo' >&2; exec sleep 1000");
+    let daemon = Daemon::start(Place::Plain, &config);
+    let shown = |text: &str| {
+        within(seconds(20), text, || daemon.read("stdout").contains(text).then_some(()));
+    };
+    daemon.waits_for_state("echo", "RUNNING");
+    daemon.said(&["start", "web"]);
+    shown("\nweb stdout | one\n");
+    daemon.said(&["start", "job"]);
+    shown("\njob stderr | grün\njob stderr | \njob stderr | two\n");
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+}
+
 #[test]
 fn a_program_has_the_limits_the_groups_and_the_environment_it_was_given() {
     let script = "echo $(ulimit -n) $(nice) $(umask) $(id -u) $(id -g) $(id -G) $A $B > out";

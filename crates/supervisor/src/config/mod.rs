@@ -26,6 +26,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::events::ResultHandler;
+
 pub use convert::Converted;
 pub use diff::{Definition, Diff, diff};
 pub use document::Mistake;
@@ -129,6 +131,8 @@ pub struct Listener {
     pub events: Vec<String>,
     /// Events that may wait; one more drops the oldest.
     pub buffer_size: usize,
+    /// Who looks at their results.
+    pub result_handler: ResultHandler,
 }
 
 /// Where a configuration comes from, to be read again at a reload.
