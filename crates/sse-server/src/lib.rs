@@ -6,7 +6,7 @@
 //! - [`fanout`]: the streams' sockets, written by reactor threads.
 //! - [`metrics`], [`system`], [`access_log`]: what is counted, measured and noted.
 //! - [`http`]: requests and answers.
-//! - [`config`], [`token`], [`listener`]: what the server is started with.
+//! - [`config`], [`token`], [`listener`], [`descriptors`]: what the server is started with.
 //! - [`connections`]: what an ending server waits for.
 //! - [`server`]: the wiring; it runs and drains.
 //! - [`nginx`]: the configuration of the nginx in front, rendered from a template.
@@ -16,6 +16,7 @@ pub mod access_log;
 pub mod backplane;
 pub mod config;
 pub mod connections;
+pub mod descriptors;
 pub mod fanout;
 pub mod http;
 pub mod hub;
