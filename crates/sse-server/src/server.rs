@@ -190,6 +190,7 @@ fn build(config: Config, publish_token: String, access_log: AccessLog) -> anyhow
             idle_timeout: config.idle_timeout,
             reconnect_spread_ms: config.reconnect_spread_ms,
             drain_timeout: DRAIN_TIMEOUT,
+            flush_interval: config.flush_interval,
             gzip_level: config.compression_level,
             gzip_threshold: config.compression_threshold,
             ..fanout::Config::default()

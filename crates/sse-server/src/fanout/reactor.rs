@@ -1,11 +1,12 @@
 //! One thread that writes streams: wake → new frames → groups → sockets; heartbeats; deadlines.
 //!
 //! It sleeps in one place, until a socket, the hub or a deadline wants something. Every turn of the loop
-//! takes, in this order: what sockets report, rounds of new events, streams handed over, what operators ask,
+//! takes, in this order: what sockets report, rounds of new events (unless they are gathered), streams handed over, what operators ask,
 //! streams that read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
+mod gathering;
 mod silence;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use super::wheel::Wheel;
 use super::wire::{self, Chunk, Encoding};
 use super::{Config, ConnectionId, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
+use gathering::Gathering;
 
 /// Socket reports taken at once.
 const REPORTS_MAX: usize = 1024;
@@ -63,6 +65,7 @@ pub(super) struct Reactor {
     end: Ordinal,
     position: EventId,
     drain_until_ms: Option<u64>,
+    gathering: Gathering,
     /// Streams whose place the reactor has not reached.
     arrivals: Vec<Arrival>,
     /// Streams that have arrived this turn: nothing is held for them any more.
@@ -119,6 +122,7 @@ impl Reactor {
             end: 0,
             position: EventId::ZERO,
             drain_until_ms: None,
+            gathering: Gathering::default(),
             arrivals: Vec::new(),
             arrived: 0,
             fetches,
@@ -158,14 +162,15 @@ impl Reactor {
                 self.report(event);
             }
             self.mailbox.receive(&mut self.arrivals, &mut self.commands);
-            more = self.take_rounds();
+            let is_draining = self.mailbox.is_draining();
+            more = !self.gathers(is_draining) && self.take_rounds();
             self.adopt_arrivals();
             self.take_fetched();
             self.answer_commands();
             self.advance_ready();
             self.beat();
             self.look_for_idle();
-            if self.mailbox.is_draining() {
+            if is_draining {
                 self.drain();
             }
             let arrived = std::mem::take(&mut self.arrived);
@@ -187,7 +192,10 @@ impl Reactor {
             return None;
         }
         let idle = (!self.config.idle_timeout.is_zero()).then_some(self.idle_look_ms);
-        let due = [self.heartbeats.next_due(), idle, self.drain_until_ms].into_iter().flatten().min()?;
+        let due = [self.heartbeats.next_due(), idle, self.drain_until_ms, self.gathering.until_ms()]
+            .into_iter()
+            .flatten()
+            .min()?;
         // Poll counts from now, and the clock may have moved since `now_ms`.
         let in_ms = due.saturating_sub(millis(self.began.elapsed()));
         Some(Duration::from_millis(in_ms.clamp(1, SLEEP_MAX_MS)))
@@ -219,8 +227,8 @@ impl Reactor {
             let mut frames = std::mem::take(&mut self.frames);
             let taken = self.hub.take(self.reader, portion, &mut frames);
             (self.next, self.end, self.position) = (taken.next, taken.end, taken.position);
-            if !frames.is_empty() {
-                self.round(&frames);
+            if !frames.is_empty() && self.round(&frames) > 0 {
+                self.gathering.begin(self.now_ms + millis(self.config.flush_interval));
             }
             frames.clear();
             self.frames = frames;
@@ -342,8 +350,9 @@ impl Reactor {
         Portion { events_max: self.config.round_events_max, bytes_max: self.config.round_bytes_max }
     }
 
-    /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them.
-    fn round(&mut self, frames: &[Arc<Frame>]) {
+    /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them. Returns
+    /// how many events streams got.
+    fn round(&mut self, frames: &[Arc<Frame>]) -> u64 {
         let mut rounds = std::mem::take(&mut self.rounds);
         self.roster.groups.compose(frames, &mut self.packer, &mut rounds);
         let mut deliveries = 0;
@@ -358,6 +367,7 @@ impl Reactor {
         {
             self.counters.delivery_latency.observe(oldest.accepted().elapsed(), deliveries);
         }
+        deliveries
     }
 
     /// Returns how many streams got it.

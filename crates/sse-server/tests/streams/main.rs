@@ -5,6 +5,7 @@
 mod busy;
 mod detach;
 mod drain;
+mod gathering;
 mod gzip;
 mod heartbeat;
 mod hub;

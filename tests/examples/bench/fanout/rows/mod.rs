@@ -1,5 +1,6 @@
 //! What is measured of each server.
 
+mod gathering;
 mod growth;
 mod gzip;
 mod heartbeats;
@@ -90,6 +91,7 @@ pub(crate) fn all(is_quick: bool) -> Vec<Row> {
         storm::row(is_quick),
         heartbeats::row(is_quick),
         slow::row(),
+        gathering::row(),
         gzip::row(gzip::SHORT),
         gzip::row(gzip::LONG),
         growth::streams(is_quick),
