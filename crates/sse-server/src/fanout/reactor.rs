@@ -216,6 +216,28 @@ impl Reactor {
         }
         if event.is_writable() {
             self.advance(slot);
+            if self.roster.holds(handle) {
+                self.watch(slot);
+            }
+        }
+    }
+
+    /// Has the poll report room for an unfinished write. A unix socket would report it whenever its other end takes
+    /// something, which is after every write.
+    fn watch(&mut self, slot: Slot) {
+        let handle = self.roster.handle(slot);
+        let stream = &mut self.roster[slot];
+        let wants = stream.is_stuck() || !stream.is_unix;
+        if wants == stream.is_watched_for_room {
+            return;
+        }
+        let interest = if wants { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let descriptor = stream.descriptor();
+        stream.is_watched_for_room = wants;
+        let watched = self.poll.registry().reregister(&mut SourceFd(&descriptor), to_token(handle), interest);
+        if let Err(error) = watched {
+            log::warn!("cannot watch the socket of a stream: {error}");
+            self.end(slot, EndReason::Client);
         }
     }
 
@@ -403,6 +425,7 @@ impl Reactor {
         entry.written_ms = self.now_ms;
         while let Some(slot) = self.stalled.pop() {
             self.roster.place_behind(slot, self.next);
+            self.watch(slot);
         }
         while let Some((slot, reason)) = self.ended.pop() {
             self.end(slot, reason);
@@ -429,9 +452,12 @@ impl Reactor {
         let handle = self.roster.insert(stream);
         let slot = handle.0;
         self.roster.place_behind(slot, subscription.start.next);
-        let both = Interest::READABLE | Interest::WRITABLE;
+        let stream = &mut self.roster[slot];
+        stream.is_watched_for_room = stream.is_stuck() || !stream.is_unix;
+        let room = stream.is_watched_for_room.then_some(Interest::WRITABLE);
+        let interest = room.map_or(Interest::READABLE, |room| room | Interest::READABLE);
         self.arrived += 1;
-        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), to_token(handle), both);
+        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), to_token(handle), interest);
         if let Err(error) = watched {
             log::warn!("cannot watch the socket of a stream: {error}");
             return self.end(slot, EndReason::Client);
@@ -565,6 +591,7 @@ impl Reactor {
             Sent::Part(sent) => {
                 self.tally.bytes += sent as u64;
                 stream.keep(bytes[sent..].into(), 0);
+                self.watch(slot);
                 false
             }
             Sent::Ended(reason) => {
@@ -613,6 +640,7 @@ impl Reactor {
             Sent::Part(sent) => {
                 self.tally.bytes += sent as u64;
                 stream.keep(bytes[sent..].into(), 0);
+                self.watch(slot);
             }
             Sent::Ended(reason) => self.end(slot, reason),
         }

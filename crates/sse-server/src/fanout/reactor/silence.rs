@@ -58,6 +58,7 @@ impl Reactor {
                     self.tally.bytes += part as u64;
                     stream.keep(Arc::clone(beat), part);
                     self.roster.place_behind(slot, self.next);
+                    self.watch(slot);
                 }
                 Sent::Ended(reason) => {
                     self.counters.heartbeat_failures.fetch_add(1, Ordering::Relaxed);
