@@ -7,7 +7,9 @@
 //! its reactor, and one that is level with it is live.
 
 mod gathering;
+mod held;
 mod silence;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,7 +19,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Poll};
 
 use super::command::{self, Command};
 use super::counters::Tally;
@@ -25,13 +27,14 @@ use super::fetch::{Fetch, Fetched};
 use super::group::{Round, Slot, Window};
 use super::gzip::{self, Given, Packer};
 use super::mailbox::{Arrival, Mailbox};
-use super::roster::{Handle, Roster, from_token, to_token};
+use super::roster::{Handle, Roster, from_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
 use super::wire::{self, Chunk, Encoding};
 use super::{Config, ConnectionId, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
 use gathering::Gathering;
+use held::Held;
 
 /// Socket reports taken at once.
 const REPORTS_MAX: usize = 1024;
@@ -66,6 +69,7 @@ pub(super) struct Reactor {
     position: EventId,
     drain_until_ms: Option<u64>,
     gathering: Gathering,
+    held: Held,
     /// Streams whose place the reactor has not reached.
     arrivals: Vec<Arrival>,
     /// Streams that have arrived this turn: nothing is held for them any more.
@@ -80,6 +84,7 @@ pub(super) struct Reactor {
     frames: Vec<Arc<Frame>>,
     rounds: Vec<Round>,
     stalled: Vec<Slot>,
+    waiting: Vec<Slot>,
     ended: Vec<(Slot, EndReason)>,
     due: Vec<Handle>,
     fetched: Vec<Fetched>,
@@ -123,6 +128,7 @@ impl Reactor {
             position: EventId::ZERO,
             drain_until_ms: None,
             gathering: Gathering::default(),
+            held: Held::default(),
             arrivals: Vec::new(),
             arrived: 0,
             fetches,
@@ -132,6 +138,7 @@ impl Reactor {
             frames: Vec::new(),
             rounds: Vec::new(),
             stalled: Vec::new(),
+            waiting: Vec::new(),
             ended: Vec::new(),
             due: Vec::new(),
             fetched: Vec::new(),
@@ -164,6 +171,7 @@ impl Reactor {
             self.mailbox.receive(&mut self.arrivals, &mut self.commands);
             let is_draining = self.mailbox.is_draining();
             more = !self.gathers(is_draining) && self.take_rounds();
+            self.release_held(is_draining, self.next);
             self.adopt_arrivals();
             self.take_fetched();
             self.answer_commands();
@@ -192,10 +200,16 @@ impl Reactor {
             return None;
         }
         let idle = (!self.config.idle_timeout.is_zero()).then_some(self.idle_look_ms);
-        let due = [self.heartbeats.next_due(), idle, self.drain_until_ms, self.gathering.until_ms()]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let due = [
+            self.heartbeats.next_due(),
+            idle,
+            self.drain_until_ms,
+            self.gathering.until_ms(),
+            self.held_until_ms(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         // Poll counts from now, and the clock may have moved since `now_ms`.
         let in_ms = due.saturating_sub(millis(self.began.elapsed()));
         Some(Duration::from_millis(in_ms.clamp(1, SLEEP_MAX_MS)))
@@ -222,25 +236,6 @@ impl Reactor {
         }
     }
 
-    /// Has the poll report room for an unfinished write. A unix socket would report it whenever its other end takes
-    /// something, which is after every write.
-    fn watch(&mut self, slot: Slot) {
-        let handle = self.roster.handle(slot);
-        let stream = &mut self.roster[slot];
-        let wants = stream.is_stuck() || !stream.is_unix;
-        if wants == stream.is_watched_for_room {
-            return;
-        }
-        let interest = if wants { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let descriptor = stream.descriptor();
-        stream.is_watched_for_room = wants;
-        let watched = self.poll.registry().reregister(&mut SourceFd(&descriptor), to_token(handle), interest);
-        if let Err(error) = watched {
-            log::warn!("cannot watch the socket of a stream: {error}");
-            self.end(slot, EndReason::Client);
-        }
-    }
-
     /// Takes new events and writes them to every live stream that wants them, round by round, up to the
     /// end of the order. Returns whether there is more.
     fn take_rounds(&mut self) -> bool {
@@ -249,7 +244,8 @@ impl Reactor {
             let mut frames = std::mem::take(&mut self.frames);
             let taken = self.hub.take(self.reader, portion, &mut frames);
             (self.next, self.end, self.position) = (taken.next, taken.end, taken.position);
-            if !frames.is_empty() && self.round(&frames) > 0 {
+            let first = taken.next - frames.len() as Ordinal;
+            if !frames.is_empty() && self.round(first, &frames) > 0 {
                 self.gathering.begin(self.now_ms + millis(self.config.flush_interval));
             }
             frames.clear();
@@ -299,7 +295,7 @@ impl Reactor {
                     }
                 }
                 // It was told goodbye meanwhile.
-                (Some(_), Place::Live | Place::Leaving) => {}
+                (Some(_), Place::Live | Place::Held(_) | Place::Leaving) => {}
             }
         }
         self.fetched = fetched;
@@ -374,13 +370,15 @@ impl Reactor {
 
     /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them. Returns
     /// how many events streams got.
-    fn round(&mut self, frames: &[Arc<Frame>]) -> u64 {
+    fn round(&mut self, first: Ordinal, frames: &[Arc<Frame>]) -> u64 {
         let mut rounds = std::mem::take(&mut self.rounds);
+        self.make_room(first, frames);
         self.roster.groups.compose(frames, &mut self.packer, &mut rounds);
         let mut deliveries = 0;
         for round in &rounds {
-            deliveries += round.events * self.write_round(round);
+            deliveries += round.events * self.write_round(round, first);
         }
+        self.hold(first, frames);
         self.roster.groups.recycle(&mut rounds);
         self.rounds = rounds;
         self.tally.delivered += deliveries;
@@ -393,11 +391,17 @@ impl Reactor {
     }
 
     /// Returns how many streams got it.
-    fn write_round(&mut self, round: &Round) -> u64 {
+    fn write_round(&mut self, round: &Round, first: Ordinal) -> u64 {
         let live = std::mem::take(&mut self.roster.groups[round.group].live);
         let mut kept: Vec<(*const u8, Arc<[u8]>)> = Vec::new();
+        let may_wait = !self.config.undrained_wait.is_zero();
         for slot in &live {
             let stream = &mut self.roster[*slot];
+            // A compressed one would leave what it shares with its group.
+            if may_wait && stream.is_unix && stream.gzip.is_none() && !stream.has_taken_all() {
+                self.waiting.push(*slot);
+                continue;
+            }
             stream.events += round.events;
             let bytes = round.bytes_for(stream);
             if round.text > 0 {
@@ -419,13 +423,16 @@ impl Reactor {
                 Sent::Ended(reason) => self.ended.push((*slot, reason)),
             }
         }
-        let written = (live.len() - self.ended.len()) as u64;
+        let written = (live.len() - self.ended.len() - self.waiting.len()) as u64;
         let entry = &mut self.roster.groups[round.group];
         entry.live = live;
         entry.written_ms = self.now_ms;
         while let Some(slot) = self.stalled.pop() {
             self.roster.place_behind(slot, self.next);
             self.watch(slot);
+        }
+        while let Some(slot) = self.waiting.pop() {
+            self.roster.place_held(slot, first);
         }
         while let Some((slot, reason)) = self.ended.pop() {
             self.end(slot, reason);
@@ -448,16 +455,11 @@ impl Reactor {
         if let Sent::Part(sent) = opened {
             stream.keep(opening[sent..].into(), 0);
         }
-        let descriptor = stream.descriptor();
         let handle = self.roster.insert(stream);
         let slot = handle.0;
         self.roster.place_behind(slot, subscription.start.next);
-        let stream = &mut self.roster[slot];
-        stream.is_watched_for_room = stream.is_stuck() || !stream.is_unix;
-        let room = stream.is_watched_for_room.then_some(Interest::WRITABLE);
-        let interest = room.map_or(Interest::READABLE, |room| room | Interest::READABLE);
         self.arrived += 1;
-        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), to_token(handle), interest);
+        let watched = self.begin_watch(slot);
         if let Err(error) = watched {
             log::warn!("cannot watch the socket of a stream: {error}");
             return self.end(slot, EndReason::Client);
@@ -494,7 +496,7 @@ impl Reactor {
                 }
             }
             match stream.place {
-                Place::Live => return,
+                Place::Live | Place::Held(_) => return,
                 Place::Leaving => return self.end(slot, EndReason::Drain),
                 Place::Behind(_) if self.drain_until_ms.is_some() => return self.say_goodbye(slot),
                 Place::Behind(_) if stream.is_fetching => return,

@@ -24,6 +24,8 @@ pub(super) enum Place {
     Live,
     /// Behind: reads on by itself from this event.
     Behind(Ordinal),
+    /// Waits until what it was given has been taken, with the rounds from this event on.
+    Held(Ordinal),
     /// Gets nothing more.
     Leaving,
 }
@@ -140,6 +142,11 @@ impl Stream {
                 Err(error) => return Sent::Ended(ended_by(error)),
             }
         }
+    }
+
+    /// Whether the other end has taken all that the kernel was given.
+    pub(super) fn has_taken_all(&self) -> bool {
+        outq(&self.socket).unwrap_or(0) == 0
     }
 
     /// Keeps what a write did not get rid of.

@@ -8,6 +8,7 @@ mod drain;
 mod gathering;
 mod gzip;
 mod heartbeat;
+mod held;
 mod hub;
 mod opening;
 mod operator;
