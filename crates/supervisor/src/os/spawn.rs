@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -13,9 +15,11 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::{AccessFlags, Pid, Uid, access, geteuid, pipe2};
+use tokio::io::unix::AsyncFd;
 
 use super::child::{Child, PidVariable, REPORT, Step, read_report};
 use super::guardian::Guardian;
+use super::pipes;
 use super::user::Ids;
 use crate::config::Rlimit;
 
@@ -169,15 +173,47 @@ pub fn find(command: &str, path: Option<&OsStr>) -> Result<PathBuf, SpawnError> 
 pub struct Begun {
     words: Words,
     pid: Pid,
-    errors: OwnedFd,
+    errors: Rc<OwnedFd>,
+    watch: Option<AsyncFd<Rc<OwnedFd>>>,
     until: Instant,
 }
 
 impl Begun {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Has the loop hear of it.
+    pub fn watch(&mut self) {
+        self.watch = pipes::watch(&self.errors).ok();
+    }
+
+    /// Whether [`Self::finish`] has nothing to wait for.
+    pub fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.watch {
+            Some(watch) => watch.poll_read_ready(context).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// When that is so in any case.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.until - EXEC_WAIT
+    }
+
     /// Waits until the program runs and returns its pid, or returns the step that failed.
     pub fn finish(self) -> Result<u32, SpawnError> {
         match read_error(&self.errors, self.until) {
-            None => Ok(self.pid.as_raw().unsigned_abs()),
+            None => Ok(self.pid()),
             Some(failed) => {
                 let _ = nix::sys::wait::waitpid(self.pid, None);
                 Err(self.words.step_failed(None, failed))
@@ -240,7 +276,10 @@ pub fn begin(name: &str, plan: &Plan<'_>) -> Result<Begun, SpawnError> {
     match pid {
         -1 if errno == Errno::EAGAIN => Err(SpawnError::TooManyProcesses(name.to_owned())),
         -1 => Err(SpawnError::Fork { name: name.to_owned(), errno }),
-        pid => Ok(Begun { words, pid: Pid::from_raw(pid), errors, until: Instant::now() + EXEC_WAIT }),
+        pid => {
+            let (pid, errors) = (Pid::from_raw(pid), Rc::new(errors));
+            Ok(Begun { words, pid, errors, watch: None, until: Instant::now() + EXEC_WAIT })
+        }
     }
 }
 

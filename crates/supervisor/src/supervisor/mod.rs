@@ -19,7 +19,7 @@ mod view;
 mod waiters;
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,6 @@ use crate::os::guardian::Guardian;
 use crate::os::notify::{Folder, Message};
 use crate::os::reaper;
 use crate::os::signals::Signals;
-use crate::os::spawn::SpawnError;
 use crate::probe::Running;
 use crate::program::{Action, Exit, Input, Level, ProcessState};
 use broadcast::Ticks;
@@ -46,14 +45,14 @@ use output::{Output, Shared};
 use queue::Graph;
 use remains::Remains;
 use sockets::Sockets;
-use spawning::Begun;
+use spawning::{Begun, heard};
 use stop::Shutdown;
 use waiters::Waiter;
 
 /// Calls and results of checks that wait for the loop.
 const QUEUE_MAX: usize = 256;
 /// Processes that are collected, and perhaps made again, before everybody else has his turn.
-const DEATHS_MAX: usize = 16;
+const DEATHS_MAX: usize = 4;
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +107,10 @@ pub struct Supervisor {
     /// More have exited than were dealt with in one go.
     unreaped: bool,
     next_id: Id,
-    /// Programs are started one after another without waiting for each.
-    gathers: bool,
-    /// Those on their way to their programs.
-    begun: VecDeque<Begun>,
+    /// Processes on their way to their programs, in the order in which they began.
+    begun: Vec<Begun>,
+    /// The start under way is one that a client waits for.
+    is_asked: bool,
     by_pid: HashMap<u32, Id>,
     /// Commands of checks, and who waits for them.
     check_pids: Rc<RefCell<HashMap<u32, oneshot::Sender<Exit>>>>,
@@ -176,8 +175,8 @@ impl Supervisor {
             unsettled: true,
             unreaped: false,
             next_id: 0,
-            gathers: false,
-            begun: VecDeque::new(),
+            begun: Vec::new(),
+            is_asked: false,
             by_pid: HashMap::new(),
             check_pids: Rc::default(),
             notify_folder: None,
@@ -196,16 +195,19 @@ impl Supervisor {
         supervisor.emit(&Event::SupervisorRunning);
         supervisor.settle();
         while !supervisor.is_done() {
-            let deadline = supervisor.deadline();
+            let deadline = supervisor.deadline(Instant::now());
             tokio::select! {
                 raised = signals.wait() => supervisor.on_signals(&raised),
                 Some((call, answer)) = calls.recv() => supervisor.on_call(call, answer),
                 Some(note) = noted.recv() => supervisor.on_note(note),
                 () = inbox.arrived() => supervisor.on_said(),
-                () = tokio::task::yield_now(), if supervisor.unreaped => supervisor.reap(),
+                pid = heard(&supervisor.begun) => drop(supervisor.finish_begun(pid)),
+                () = std::future::ready(()), if supervisor.unreaped => supervisor.reap(),
                 () = sleep_until(deadline) => supervisor.on_time(Instant::now()),
             }
             supervisor.settle();
+            // Clients and outputs have their turn however much there is to do here.
+            tokio::task::yield_now().await;
         }
         supervisor.end()
     }
@@ -258,6 +260,10 @@ impl Supervisor {
                 return self.look_at_remains(Instant::now());
             };
             let number = pid.as_raw().unsigned_abs();
+            // It was quicker than the word that it runs; if it never ran, it is collected with that.
+            if self.finish_begun(number) && !self.by_pid.contains_key(&number) {
+                continue;
+            }
             let id = self.by_pid.remove(&number);
             let grace = id.and_then(|id| self.grace(id));
             if let (Some(guardian), Some(_)) = (&self.guardian, id) {
@@ -292,13 +298,14 @@ impl Supervisor {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let lives = self.entries.values().filter_map(|entry| entry.life.deadline());
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let waiters = self.waiters.iter().filter_map(Waiter::deadline);
         let remains = self.remains.iter().map(Remains::deadline);
         lives
             .chain(remains)
+            .chain(self.begun.iter().map(|begun| begun.deadline(now)))
             .chain(self.sockets.deadline())
             .chain(shutdown)
             .chain(waiters)
@@ -319,6 +326,7 @@ impl Supervisor {
             }
             self.feed(id, Input::Timeout);
         }
+        self.finish_overdue(now);
         self.sockets.close_due(now);
         self.look_at_remains(now);
         self.report_waiters(now);
@@ -357,57 +365,6 @@ impl Supervisor {
             }
         }
         self.after(id);
-    }
-
-    /// Waits for what has begun, first come first served, until no more than so many are on their way.
-    fn finish_begun(&mut self, left: usize) {
-        while self.begun.len() > left {
-            let Some(begun) = self.begun.pop_front() else { return };
-            let id = begun.id();
-            let input = self.spawned(begun);
-            self.feed(id, input);
-        }
-    }
-
-    /// What came of it, unless that is heard later because it is one of many.
-    fn spawn(&mut self, id: Id) -> Option<Input> {
-        match self.begin_spawn(id) {
-            Ok(begun) if self.gathers => {
-                self.begun.push_back(begun);
-                None
-            }
-            Ok(begun) => Some(self.spawned(begun)),
-            Err(error) => Some(self.told(id, Err(error))),
-        }
-    }
-
-    fn spawned(&mut self, begun: Begun) -> Input {
-        let id = begun.id();
-        let result = self.finish_spawn(begun);
-        self.told(id, result)
-    }
-
-    /// What the program is told about its process.
-    fn told(&mut self, id: Id, result: Result<u32, SpawnError>) -> Input {
-        match result {
-            Ok(pid) => Input::Spawned(pid),
-            // Those on their way beside it may have held what it lacks.
-            Err(SpawnError::TooManyFiles(_)) if self.gathers => {
-                self.finish_begun(0);
-                let result = self.begin_spawn(id).and_then(|begun| self.finish_spawn(begun));
-                result.map_or_else(|error| self.spawn_failed(id, &error), Input::Spawned)
-            }
-            Err(error) => self.spawn_failed(id, &error),
-        }
-    }
-
-    /// The program's own log says it too, where those who look for it look first.
-    fn spawn_failed(&self, id: Id, error: &SpawnError) -> Input {
-        if let (Some(text), Some(entry)) = (error.on_stderr(), self.entries.get(&id)) {
-            let output = if entry.config.redirect_stderr { &entry.stdout } else { &entry.stderr };
-            output.write(text.as_bytes());
-        }
-        Input::SpawnFailed(error.to_string())
     }
 
     /// What follows from the state that a program is in now.

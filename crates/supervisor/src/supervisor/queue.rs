@@ -121,10 +121,11 @@ impl Supervisor {
             return;
         }
         let wanted: Vec<Id> = self.graph.ids.iter().copied().filter(|id| self.entries[id].wanted).collect();
-        self.gathers = true;
         for id in wanted {
-            self.finish_begun(BEGUN_MAX - 1);
-            // The end of another may have changed everything.
+            if self.begun.len() >= BEGUN_MAX {
+                return;
+            }
+            // A start that failed at once may have changed everything.
             if !self.entries.get(&id).is_some_and(|entry| entry.wanted) {
                 continue;
             }
@@ -154,7 +155,5 @@ impl Supervisor {
                 entry.told = Some(waits_for);
             }
         }
-        self.finish_begun(0);
-        self.gathers = false;
     }
 }

@@ -65,8 +65,6 @@ impl Supervisor {
             hearing: Hearing::NotYet,
             give_up: None,
         });
-        // A process without a known pid cannot be told to stop.
-        self.finish_begun(0);
         self.emit(&Event::SupervisorStopping);
         let ids: Vec<Id> = self.entries.keys().copied().collect();
         for id in &ids {
@@ -97,6 +95,10 @@ impl Supervisor {
             let held: Vec<ProcessState> =
                 dependants.filter(|other| other.unwanted).map(|other| other.life.state()).collect();
             if held.is_empty() {
+                // What is on its way is told as soon as it is known whether it runs.
+                if self.is_begun(id) {
+                    continue;
+                }
                 if state != ProcessState::Stopping || self.entries[&id].life.begins_anew() {
                     self.feed(id, Input::Stop);
                 }

@@ -145,7 +145,9 @@ impl Supervisor {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.wanted = false;
                 }
+                self.is_asked = true;
                 self.feed(id, Input::Start);
+                self.is_asked = false;
             }
             Goal::Stopped => {
                 if !self.entries[&id].runs() {
@@ -155,6 +157,7 @@ impl Supervisor {
                     return Err(Fault::new(FaultCode::NotRunning, name));
                 }
                 if at_once {
+                    self.finish_start(id);
                     self.feed(id, Input::Stop);
                 } else {
                     self.want_stopped(id);
