@@ -126,7 +126,7 @@ impl Supervisor {
                 return;
             }
             // A start that failed at once may have changed everything.
-            if !self.entries.get(&id).is_some_and(|entry| entry.wanted) {
+            if !self.entries.get(&id).is_some_and(|entry| entry.wanted && !self.comes_after(entry)) {
                 continue;
             }
             let mut waits_for: Vec<String> = self

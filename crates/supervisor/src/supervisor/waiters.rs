@@ -138,7 +138,7 @@ impl Supervisor {
                 if state == ProcessState::Stopping {
                     log::warn!("process '{}' already running", entry.config.name);
                 }
-                if !at_once {
+                if !at_once || self.comes_after(&self.entries[&id]) {
                     self.want_started(id);
                     return Ok(());
                 }
