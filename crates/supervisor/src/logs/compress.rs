@@ -1,8 +1,8 @@
 //! Gzips rotated files on a thread of its own, so that nobody waits for it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -97,16 +97,27 @@ fn oldest_plain(base: &Path) -> io::Result<Option<File>> {
             fs::remove_file(info.to_path(base))?;
             continue;
         }
-        // Whoever opens a pipe waits for its other end, unless he says that he does not.
-        let mut options = OpenOptions::new();
-        match options.read(true).custom_flags(libc::O_NONBLOCK).open(info.to_path(base)) {
-            Ok(file) if file.metadata()?.is_file() => return Ok(Some(file)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if let Some(file) = open_plain(&info.to_path(base))? {
+            return Ok(Some(file));
         }
     }
     Ok(None)
+}
+
+/// The file of this name, unless it is of a kind that no rotation leaves there, or gone. A link of either kind may have
+/// been laid by whoever may write to the folder, to have a file of others copied.
+fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    // Whoever opens a pipe waits for its other end, unless he says that he does not.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => {
+            let metadata = file.metadata()?;
+            Ok((metadata.is_file() && metadata.nlink() == 1).then_some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A file of ours under this name, whatever had it, and for nobody else as long as it is not whole.
@@ -123,16 +134,27 @@ fn gzip(source: &File, partial: &Path) -> io::Result<()> {
     io::copy(&mut &*source, &mut encoder)?;
     let mut file = encoder.finish()?;
     file.flush()?;
-    // Whoever reads the log reads its old files too.
-    file.set_permissions(source.metadata()?.permissions())?;
+    hand_over(&file, &source.metadata()?)?;
     file.sync_all()
+}
+
+/// Whoever reads the log reads its old files too, and nobody else; they are no programs.
+fn hand_over(file: &File, source: &Metadata) -> io::Result<()> {
+    let mode = source.mode() & 0o666;
+    let mode = match fchown(file, Some(source.uid()), Some(source.gid())) {
+        Ok(()) => mode,
+        // It stays in the daemon's group, whose members are those others of before.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => mode & 0o606 | (mode & 0o006) << 3,
+        Err(error) => return Err(error),
+    };
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Puts the compressed file in the place that its source has now, which rotations may have moved on.
 fn replace(base: &Path, inode: u64, partial: &Path) -> io::Result<()> {
     for info in list(base)?.into_iter().filter(|info| !info.compressed) {
         let plain = info.to_path(base);
-        if fs::metadata(&plain).is_ok_and(|metadata| metadata.ino() == inode) {
+        if fs::symlink_metadata(&plain).is_ok_and(|metadata| metadata.ino() == inode) {
             let compressed = file_rotate::SuffixInfo { suffix: info.suffix, compressed: true };
             fs::rename(partial, compressed.to_path(base))?;
             return fs::remove_file(plain);
@@ -145,7 +167,7 @@ fn replace(base: &Path, inode: u64, partial: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -193,5 +215,40 @@ mod tests {
         fs::write(path("x.log.1"), "old\n").unwrap();
         compress_all(&Names::new(path("x.log"))).unwrap();
         assert!(path("x.log.1.gz").exists() && path("x.log.2").exists());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_an_old_file_is_left_alone() {
+        // Attack: whoever may write to the folder of the log, but not read a file of root, lays a link to it, soft or
+        // hard, with the name of an old file, and reads the copy that the daemon makes.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("secret"), "secret\n").unwrap();
+        fs::write(path("other"), "secret\n").unwrap();
+        symlink(path("secret"), path("x.log.3")).unwrap();
+        fs::hard_link(path("other"), path("x.log.2")).unwrap();
+        fs::write(path("x.log.1"), "old\n").unwrap();
+        compress_all(&Names::new(path("x.log"))).unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["other", "secret", "x.log.1.gz", "x.log.2", "x.log.3"]);
+        assert!(fs::symlink_metadata(path("x.log.3")).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_compressed_file_is_the_owner_s_and_never_a_program() {
+        // Attack: an old file with setuid bits makes a file of root that runs as root.
+        let folder = tempfile::TempDir::new().unwrap();
+        let (plain, zipped) = (folder.path().join("x.log.1"), folder.path().join("x.log.1.gz"));
+        let own = folder.path().metadata().unwrap();
+        let root = own.uid() == 0;
+        let ids = if root { (65_534, 65_533) } else { (own.uid(), own.gid()) };
+        fs::write(&plain, "old\n").unwrap();
+        std::os::unix::fs::chown(&plain, Some(ids.0), Some(ids.1)).unwrap();
+        fs::set_permissions(&plain, Permissions::from_mode(0o6755)).unwrap();
+        compress_all(&Names::new(folder.path().join("x.log"))).unwrap();
+        let made = zipped.metadata().unwrap();
+        assert_eq!((made.mode() & 0o7777, made.uid(), made.gid()), (0o644, ids.0, ids.1));
     }
 }
