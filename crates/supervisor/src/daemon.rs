@@ -39,9 +39,12 @@ const CONTROL_BACKLOG: i32 = 512;
 
 /// Runs the daemon until it has stopped everything; if it is to begin anew, it does not return. What fails before it is up is an error.
 ///
-/// The order is that of what each step needs: limits and user before anything is opened, sockets before the process
-/// that was started is let go, all processes before all threads.
+/// The order is that of what each step needs: signals wait before anything is made, until the loop takes them; limits
+/// and user before anything is opened, sockets before the process that was started is let go, all processes before all
+/// threads.
 pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
+    // Whoever ends it before it is up ends it in order too, so that nothing of it is left.
+    signals::hold();
     let daemon = &config.supervisord;
     let is_ini = source.is_ini();
     let folder = source.directory.clone();
@@ -72,7 +75,6 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let _ = nix::sys::prctl::set_child_subreaper(true);
     umask(Mode::from_bits_truncate(daemon.umask));
 
-    signals::hold();
     let compressor = Compressor::start().context("cannot start the thread that compresses")?;
     let (stdout, stdout_done) =
         StdoutQueue::start(Standard::Out).context("cannot start the thread that writes to stdout")?;

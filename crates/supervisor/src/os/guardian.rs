@@ -27,6 +27,8 @@ use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid, write};
 
+use super::signals;
+
 /// The variable by which a process is known to be of this daemon.
 pub const MARK: &str = "SUPERVISOR_DAEMON";
 
@@ -189,6 +191,7 @@ fn guard(pipe: OwnedFd, mark: &Mark) {
         // SAFETY: to ignore a signal runs no code of ours.
         let _ = unsafe { signal(kind, SigHandler::SigIgn) };
     }
+    signals::accept();
     close_all_but(&pipe);
     let mut pipe = fs::File::from(pipe);
     let mut groups = BTreeSet::new();
