@@ -219,6 +219,22 @@ fn convert_says_which_included_files_stay_as_they_are() {
 }
 
 #[test]
+fn convert_says_what_of_a_file_that_runs_is_refused_in_toml() {
+    let folder = TempDir::new().expect("a folder");
+    let ini = "[supervisord]\nlogfile=s.log\n[program:a]\ncommand=echo \"a\n[program:b]\ncommand=b\n[group:g]\nprograms=\n";
+    fs::write(folder.path().join("old.conf"), ini).expect("written");
+    let out = run(&folder, &["convert", "old.conf"]);
+    let said = "the TOML would be refused, at line 5: `command` cannot be read: No closing quotation: \"echo \\\"a\"\n\
+                the TOML would be refused, at line 15: [group.g] has no `programs`\n";
+    assert_eq!((String::from_utf8_lossy(&out.stderr).as_ref(), out.status.code()), (said, Some(0)));
+    // As the check says it.
+    fs::write(folder.path().join("new.toml"), &out.stdout).expect("written");
+    let out = run(&folder, &["check", "-c", "new.toml"]);
+    let said = said.replace("the TOML would be refused, at line ", "new.toml:");
+    assert_eq!((String::from_utf8_lossy(&out.stderr).into_owned(), out.status.code()), (said, Some(2)));
+}
+
+#[test]
 fn convert_prints_toml_that_passes_the_check() {
     let folder = TempDir::new().expect("a folder");
     fs::write(folder.path().join("old.conf"), "[supervisord]\nnodaemon=true\n[program:a]\ncommand=a ; why\n")

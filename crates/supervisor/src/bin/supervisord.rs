@@ -53,6 +53,10 @@ fn main() -> ExitCode {
                     let stays =
                         |file: &PathBuf| format!("{}: stays INI, and is still included\n", file.display());
                     let told: String = converted.stay.iter().map(stays).collect();
+                    let refused = converted.refused.iter().map(|mistake| {
+                        format!("the TOML would be refused, at line {}: {}\n", mistake.line, mistake.text)
+                    });
+                    let told = refused.fold(told, |told, line| told + &line);
                     let _ = io::stderr().write_all(told.as_bytes());
                     say(&converted.toml)
                 }

@@ -60,6 +60,8 @@ pub struct Converted {
     pub toml: String,
     /// The included files that stay INI.
     pub stay: Vec<PathBuf>,
+    /// Why the daemon would not start with the TOML, by its lines: what an INI file may say and TOML may not.
+    pub refused: Vec<Mistake>,
 }
 
 impl Source {
@@ -87,7 +89,11 @@ impl Source {
         }
         writer.comments_before(usize::MAX);
         let stay = included.into_iter().filter(|file| super::is_ini(file)).collect();
-        Ok(Converted { toml: writer.out, stay })
+        let new = Self { file: self.file.with_extension("toml"), ..self.clone() };
+        let mut refused = new.findings_in(&writer.out).mistakes;
+        // What is wrong in an included file is so in both.
+        refused.retain(|mistake| mistake.file == new.file);
+        Ok(Converted { toml: writer.out, stay, refused })
     }
 }
 

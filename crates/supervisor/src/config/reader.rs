@@ -55,6 +55,11 @@ impl Source {
         self.read(None).0
     }
 
+    /// As [`Source::findings`], with this for the text of the file.
+    pub(super) fn findings_in(&self, text: &str) -> Findings {
+        self.read(Some(text)).0
+    }
+
     fn read(&self, text: Option<&str>) -> (Findings, Option<Config>) {
         let mut findings = Findings::default();
         let origin = Origin::new(&self.file, &self.directory);
