@@ -9,23 +9,22 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, HttpAddress, HttpServer, Source, Supervisord};
+use crate::config::{Config, HttpAddress, HttpServer, Source};
 use crate::ctl::server::{self, Credentials, Limits, Pending, Places};
-use crate::logs::{
-    Compressor, Console, DaemonLog, LogConfig, OpenError, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer,
-};
+use crate::logs::{Compressor, Console, DaemonLog, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer};
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
 use crate::os::guardian::Guardian;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::{listen_tcp, listen_unix};
 use crate::os::{limits, user};
+use crate::supervisor::own_log::{log_file, try_log};
 use crate::supervisor::{Ending, Parts, StderrCell, Supervisor};
 
 /// Calls that wait for the loop; more wait in their connections.
@@ -229,30 +228,6 @@ fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
             anyhow::anyhow!("cannot listen on {place}: {error}")
         }
     })
-}
-
-/// The file of the daemon's own log. On a standard output it would stand twice, and writing there may block.
-fn log_file(daemon: &Supervisord) -> Option<LogConfig> {
-    let path = daemon.logfile.clone().filter(|path| Standard::of(path).is_none())?;
-    Some(LogConfig {
-        path,
-        maxbytes: daemon.logfile_maxbytes,
-        backups: daemon.logfile_backups,
-        compress: daemon.logfile_compress,
-    })
-}
-
-/// Opens the log once, while whoever starts the daemon still reads its stderr: later nobody would ever be told. What
-/// may pass by itself is no reason not to start.
-fn try_log(daemon: &Supervisord) -> Result<(), OpenError> {
-    let Some(config) = log_file(daemon) else { return Ok(()) };
-    let before = umask(Mode::from_bits_truncate(daemon.umask));
-    let opened = Writer::new(config, None).open_now(Instant::now());
-    umask(before);
-    match opened {
-        Err(error) if !error.may_pass() => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> &'static DaemonLog {

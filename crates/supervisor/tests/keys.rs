@@ -63,6 +63,40 @@ fn a_restart_with_a_broken_configuration_stops_nothing() {
 }
 
 #[test]
+fn a_restart_with_a_log_that_cannot_be_opened_stops_nothing() {
+    let mut daemon = Daemon::start(Place::Plain, &sleeper("a", ""));
+    let before = pid(&daemon, "a");
+    let log = |path: &str| {
+        let text = fs::read_to_string(daemon.path("s.toml")).unwrap();
+        let rest = text.lines().filter(|line| !line.starts_with("logfile =")).collect::<Vec<_>>().join("\n");
+        let new = rest.replacen("[supervisord]", &format!("[supervisord]\nlogfile = \"%(here)s/{path}\""), 1);
+        fs::write(daemon.path("s.toml"), new).unwrap();
+    };
+    let here = daemon.path("").display().to_string();
+    fs::create_dir(daemon.path("folder")).unwrap();
+    for (path, why) in [
+        ("folder", "cannot open the log file HEREfolder: Is a directory (os error 21)"),
+        (
+            "s.toml/x/y.log",
+            "The directory named as part of the path HEREs.toml/x/y.log does not exist, and cannot be made: \
+             Not a directory (os error 20)",
+        ),
+    ] {
+        log(path);
+        let fault = daemon.call("supervisor.restart", &[]).unwrap_err();
+        assert_eq!(fault.code, FaultCode::CantReread.code(), "{fault}");
+        assert_eq!(fault.text.replace(&here, "HERE"), format!("CANT_REREAD: {why}"));
+        assert_eq!(pid(&daemon, "a"), before);
+    }
+    // One that can be is the log of the new run.
+    log("new/s.log");
+    assert_eq!(daemon.said(&["reload"]), "Restarted supervisord\n");
+    daemon.wrote("new/s.log", "INFO supervisord started with pid");
+    within(seconds(10), "it runs again", || daemon.said(&["status"]).contains("RUNNING").then_some(()));
+    daemon.stop(seconds(5));
+}
+
+#[test]
 fn a_program_says_itself_when_it_is_ready() {
     let code = format!(
         "{SAY}while not os.path.exists('go'):\n    time.sleep(0.01)\nsay('READY=1\\nSTATUS=serving')\ntime.sleep(1000)"

@@ -9,6 +9,7 @@ mod groups;
 mod inbox;
 mod input;
 mod output;
+pub(crate) mod own_log;
 mod queue;
 mod reload;
 mod remains;
