@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts full-disk faults bench bench-durable bench-history bench-supervisor prepare release
+.PHONY: help up test check crash restarts full-disk faults callgrind bench bench-durable bench-history bench-supervisor prepare release
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -9,6 +9,8 @@ up: ## the production stack without Docker, at http://localhost:5001 (PORT, RUN_
 test: prepare check release ## everything: the checks, then the whole stack with browsers and containers
 	@echo "== the whole stack: nginx, browsers, containers"
 	cargo nextest run --locked --package stack-tests
+	@echo "== figures that a busy machine does not change"
+	@tests/tools/callgrind.sh
 
 check: prepare ## fmt, clippy, the crates' tests, cargo-deny, docs
 	@echo "== format and lints"
@@ -33,6 +35,9 @@ full-disk: release ## fills the disk under load and makes room again; needs root
 
 faults: prepare ## what a supervisor must survive, with its full numbers: 1,700 programs, 10,000 restarts, 1,000 reloads
 	FAULTS_FULL=1 cargo nextest run --locked --profile long --package supervisor --test faults --success-output immediate
+
+callgrind: ## the instructions of one delivery, and in which functions they are; needs valgrind
+	@tests/tools/callgrind.sh list
 
 bench: release ## events to many streams, beside nginx's push module, Python servers and a bare send loop (QUICK=1, RUNS=3, ROWS=memory,load, TOOLS=ours,nchan)
 	@tests/tools/bench-push-peers.sh

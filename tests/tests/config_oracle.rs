@@ -57,6 +57,7 @@ fn source(folder: &Path, file: &str) -> Source {
     Source {
         file: file.into(),
         environment: ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        inherited: Vec::new(),
         host: nix::unistd::gethostname().expect("a name").to_string_lossy().into_owned(),
         directory: folder.to_path_buf(),
         overrides: supervisor::config::Overrides::default(),
@@ -74,7 +75,7 @@ fn ours(folder: &Path, file: &str) -> Result<(Config, Option<String>), String> {
 }
 
 fn converted(folder: &Path, file: &str, config: &Config) -> Result<(), String> {
-    let toml = source(folder, file).convert().map_err(|mistakes| mistakes.to_string())?;
+    let toml = source(folder, file).convert().map_err(|mistakes| mistakes.to_string())?.toml;
     let name = file.replace(".conf", ".toml");
     fs::write(folder.join(&name), &toml).expect("written");
     let again = source(folder, &name).load().map_err(|mistakes| format!("{mistakes}\n--- in\n{toml}"))?;
@@ -391,7 +392,6 @@ const REFUSED: &[&str] = &[
     "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=NOPE\n",
     "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=EVENT\nbuffer_size=0\n",
     "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=EVENT\nredirect_stderr=true\n",
-    "[supervisord]\n[eventlistener:l]\ncommand=l\nevents=EVENT\nresult_handler=no:where\n",
     "[supervisord]\n[fcgi-program:f]\ncommand=f\n",
     "[supervisord]\n[fcgi-program:f]\ncommand=f\nsocket=/tmp/x\n",
     "[supervisord]\n[fcgi-program:f]\ncommand=f\nsocket=tcp://h:1\nsocket_mode=0700\n",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sse_server::config::{Config, Listen, SETTINGS};
 use sse_server::fanout::detach::DETACHED;
-use sse_server::{nginx, server};
+use sse_server::{descriptors, nginx, server};
 
 const USAGE: &str = "\
 An event hub that pushes Server-Sent Events to browsers.
@@ -96,8 +96,14 @@ fn main() -> ExitCode {
         Err(why) => return complain(&format!("--listen {why}"), EXIT_CONFIGURATION),
     }
     match arguments.command.as_str() {
-        "" | "run" => run(config),
+        "" | "run" => match descriptors::suffice_for(config.connections_max) {
+            Ok(()) => run(config),
+            Err(too_few) => complain(&too_few.to_string(), EXIT_CONFIGURATION),
+        },
         "check" => {
+            if let Err(too_few) = descriptors::suffice_for(config.connections_max) {
+                return complain(&too_few.to_string(), EXIT_CONFIGURATION);
+            }
             for warning in &config.warnings {
                 let _ = writeln!(io::stderr(), "warning: {warning}");
             }
@@ -187,22 +193,18 @@ fn is_live(address: &Listen) -> io::Result<bool> {
 fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
     let rendered = || -> Result<String, nginx::Error> {
         let invocation = nginx::Invocation::parse(rest)?;
-        let descriptors = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-            .map_or(1024, |(_, hard)| hard);
         let settings = nginx::Settings {
             connections_max: config.connections_max as u64,
             event_bytes_max: config.event_bytes_max as u64,
             idle_timeout_seconds: config.idle_timeout.as_secs(),
             trusted_proxies: config.trusted_proxies.clone(),
             cors_origins: config.cors_origins.clone(),
-            descriptors_max: descriptors,
+            descriptors_max: descriptors::allowed(),
             ..nginx::Settings::default()
         };
         let settings =
             settings.surroundings(|name| std::env::var(name).ok(), nix::unistd::geteuid().is_root())?;
-        if let Some(warning) = settings.warning() {
-            let _ = writeln!(io::stderr(), "warning: {warning}");
-        }
+        settings.check_descriptors()?;
         invocation.run(&settings)
     };
     match rendered() {

@@ -12,6 +12,8 @@ use std::thread;
 
 use ipnet::IpNet;
 
+use crate::descriptors::{self, TooFew};
+
 const MARK: &str = "#@ ";
 
 /// The run folder that the template is written for.
@@ -28,6 +30,9 @@ const CONNECTIONS_SPARE: u64 = 1024;
 
 /// Descriptors of a worker beyond its connections: logs, listeners, bodies on disk.
 const DESCRIPTORS_SPARE: u64 = 1024;
+
+/// Descriptors that a worker needs beside two for each stream: logs, listeners, its own, and a publish.
+const DESCRIPTORS_LEAST: u64 = 24;
 
 /// Connections of a worker when the number of streams is unlimited; each costs nginx half a KiB beforehand.
 const CONNECTIONS_UNLIMITED: u64 = 65_536;
@@ -201,6 +206,9 @@ pub enum Error {
     /// A user that would end the directive it stands in.
     #[error("NGINX_USER is {0:?}, but it must be one name of letters, digits, `_`, `.` and `-`")]
     User(String),
+    /// nginx cannot hold as many streams as are allowed.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// The template cannot be read.
     #[error("cannot read the template {path}: {source}")]
     Read {
@@ -273,16 +281,10 @@ impl Settings {
         self.worker_connections().saturating_add(DESCRIPTORS_SPARE).min(self.descriptors_max)
     }
 
-    /// A sentence if the descriptors do not suffice for the streams that are allowed.
-    pub fn warning(&self) -> Option<String> {
-        let needed = self.connections_max.saturating_mul(2);
-        (needed > self.worker_connections()).then(|| {
-            format!(
-                "SSE_MAX_CONNECTIONS is {}, which takes {needed} descriptors in nginx, but a process may have {} here: \
-                 raise the hard limit (ulimit -Hn), or nginx refuses streams before sse-server does",
-                self.connections_max, self.descriptors_max
-            )
-        })
+    /// Whether each worker can have the descriptors that the streams take which are allowed: else nginx would refuse
+    /// streams before sse-server does.
+    pub fn check_descriptors(&self) -> Result<(), TooFew> {
+        descriptors::suffice("nginx", (self.connections_max, 2, DESCRIPTORS_LEAST), self.descriptors_max)
     }
 
     fn body_bytes_max(&self) -> u64 {
@@ -581,13 +583,18 @@ mod tests {
     }
 
     #[test]
-    fn too_few_descriptors_for_the_streams_are_told() {
-        let settings = |descriptors_max| Settings { descriptors_max, ..Settings::default() };
-        assert_eq!(settings(1000).warning(), None);
+    fn more_streams_than_nginx_has_descriptors_for_are_refused() {
+        let check = |connections_max, descriptors_max| {
+            Settings { connections_max, descriptors_max, ..Settings::default() }.check_descriptors()
+        };
+        for (streams, descriptors) in [(0, 100), (500, 1024), (10_000, 20_024)] {
+            assert_eq!(check(streams, descriptors), Ok(()), "{streams} of {descriptors}");
+        }
         assert_eq!(
-            settings(999).warning().unwrap(),
-            "SSE_MAX_CONNECTIONS is 500, which takes 1000 descriptors in nginx, but a process may have 999 here: \
-             raise the hard limit (ulimit -Hn), or nginx refuses streams before sse-server does"
+            check(501, 1024).unwrap_err().to_string(),
+            "SSE_MAX_CONNECTIONS is 501, which takes 1026 descriptors in nginx, but a process may have 1024 here: \
+             lower it to 500 or less, or raise the hard limit (ulimit -Hn, LimitNOFILE=1026 in a unit of systemd, \
+             docker run --ulimit nofile=1026, ulimits in a compose file)"
         );
     }
 }

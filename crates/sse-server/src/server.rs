@@ -19,6 +19,7 @@ use crate::auth::{self, ADDRESSES_MAX, ENDED_SESSIONS_MAX, LockoutConfig, Login}
 use crate::backplane::{self, Backplane};
 use crate::config::{Config, HistoryKind, LoginConfig, read_publish_tokens};
 use crate::connections::Connections;
+use crate::descriptors;
 use crate::fanout::{self, Fanout, Holder, detach};
 use crate::http::{
     CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, end_streams,
@@ -76,7 +77,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    raise_descriptor_limit(&config);
+    descriptors::raise();
     let mut signals = Signals::install().context("cannot install the signal handlers")?;
     let mut listeners = listener::handed_over()?;
     let named = if listeners.is_empty() { config.listen_or_default() } else { config.listen.clone() };
@@ -254,6 +255,7 @@ fn build(
             idle_timeout: config.idle_timeout,
             reconnect_spread_ms: config.reconnect_spread_ms,
             drain_timeout: DRAIN_TIMEOUT,
+            flush_interval: config.flush_interval,
             gzip_level: config.compression_level,
             gzip_threshold: config.compression_threshold,
             ..fanout::Config::default()
@@ -333,21 +335,6 @@ impl Signals {
                 let _ = self.wake.try_read(&mut [0; 64]);
             }
         }
-    }
-}
-
-/// The soft limit becomes the hard one: every stream takes a descriptor.
-fn raise_descriptor_limit(config: &Config) {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
-        log::warn!("the limit of open files stays at {soft}");
-    }
-    if config.connections_max as u64 > hard {
-        log::warn!(
-            "SSE_MAX_CONNECTIONS is {}, but this process may have only {hard} open files: raise the limit (ulimit -n)",
-            config.connections_max
-        );
     }
 }
 

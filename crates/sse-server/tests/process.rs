@@ -212,6 +212,35 @@ fn check_prints_what_is_in_force_or_every_mistake() {
 }
 
 #[test]
+fn more_streams_than_there_are_descriptors_for_are_refused_before_a_port_opens() {
+    let streams = |program: &str, most: u64, needed: u64| {
+        let fits = most - 1;
+        format!(
+            "SSE_MAX_CONNECTIONS is {most}, which takes {needed} descriptors in {program}, but a process may have 1000 \
+             here: lower it to {fits} or less, or raise the hard limit (ulimit -Hn, LimitNOFILE={needed} in a unit of \
+             systemd, docker run --ulimit nofile={needed}, ulimits in a compose file)\n"
+        )
+    };
+    let limited = |streams: &str, words: &str| {
+        let folder = TempDir::new().unwrap();
+        let mut command = Command::new("/bin/sh");
+        let line = format!("ulimit -n 1000; exec {} {words}", env!("CARGO_BIN_EXE_sse-server"));
+        command.args(["-c", &line]).env("SSE_MAX_CONNECTIONS", streams).env("DATA_DIR", folder.path());
+        let Output { status, stderr, .. } = command.output().unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    for words in ["run", "check"] {
+        assert_eq!(limited("873", words), (Some(2), streams("sse-server", 873, 1001)), "{words}");
+    }
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/nginx-sse.conf");
+    let render = format!("nginx --template {template}");
+    assert_eq!(limited("489", &render), (Some(2), streams("nginx", 489, 1002)));
+    for (streams, words) in [("872", "check"), ("0", "check"), ("488", &render), ("0", &render)] {
+        assert_eq!(limited(streams, words), (Some(0), String::new()), "{streams} {words}");
+    }
+}
+
+#[test]
 fn healthcheck_tells_by_its_exit_code() {
     let server = Server::start(&[]);
     assert_eq!(output(&[], &["--listen", &format!("127.0.0.1:{}", server.port), "healthcheck"]).0, Some(0));

@@ -17,15 +17,14 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, HttpAddress, HttpServer, Source};
 use crate::ctl::server::{self, Credentials, Limits, Pending, Places};
-use crate::logs::{
-    Compressor, Console, DaemonLog, LogConfig, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer,
-};
+use crate::logs::{Compressor, Console, DaemonLog, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer};
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
 use crate::os::guardian::Guardian;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::{listen_tcp, listen_unix};
 use crate::os::{limits, user};
+use crate::supervisor::own_log::{log_file, try_log};
 use crate::supervisor::{Ending, Parts, StderrCell, Supervisor};
 
 /// Calls that wait for the loop; more wait in their connections.
@@ -39,9 +38,12 @@ const CONTROL_BACKLOG: i32 = 512;
 
 /// Runs the daemon until it has stopped everything; if it is to begin anew, it does not return. What fails before it is up is an error.
 ///
-/// The order is that of what each step needs: limits and user before anything is opened, sockets before the process
-/// that was started is let go, all processes before all threads.
+/// The order is that of what each step needs: signals wait before anything is made, until the loop takes them; limits
+/// and user before anything is opened, sockets before the process that was started is let go, all processes before all
+/// threads.
 pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
+    // Whoever ends it before it is up ends it in order too, so that nothing of it is left.
+    signals::hold();
     let daemon = &config.supervisord;
     let is_ini = source.is_ini();
     let folder = source.directory.clone();
@@ -52,7 +54,13 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     if let Some(name) = &daemon.user {
         told.insert(0, user::become_user(name).map_err(anyhow::Error::msg)?);
     }
+    let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let controls = config.http_servers.iter().map(control_socket).collect::<anyhow::Result<Vec<_>>>()?;
+    // After the sockets: the log may be another daemon's, which is met there.
+    if let Err(error) = try_log(daemon) {
+        remove(&socket_files);
+        return Err(error.into());
+    }
     let detached = match daemon.nodaemon || detached_before {
         true => None,
         false => Some(daemonize().context("cannot leave the terminal")?),
@@ -66,7 +74,6 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
     let _ = nix::sys::prctl::set_child_subreaper(true);
     umask(Mode::from_bits_truncate(daemon.umask));
 
-    signals::hold();
     let compressor = Compressor::start().context("cannot start the thread that compresses")?;
     let (stdout, stdout_done) =
         StdoutQueue::start(Standard::Out).context("cannot start the thread that writes to stdout")?;
@@ -80,7 +87,6 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         log::log!(level, "{text}");
     }
     let pidfile = daemon.pidfile.clone();
-    let socket_files: Vec<PathBuf> = config.http_servers.iter().filter_map(socket_file).cloned().collect();
     let mask = daemon.umask;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -125,9 +131,8 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         anyhow::Ok(ending)
     })?;
     log::info!("supervisord stopped");
-    for file in socket_files.into_iter().chain(pidfile) {
-        let _ = fs::remove_file(file);
-    }
+    remove(&socket_files);
+    remove(pidfile.as_slice());
     drop(local);
     drop(stdout);
     log.close();
@@ -140,6 +145,12 @@ pub fn run(config: Config, mut source: Source) -> anyhow::Result<Ending> {
         return Err(execute(&folder, is_detached)).context("cannot begin anew");
     }
     Ok(ending)
+}
+
+fn remove(files: &[PathBuf]) {
+    for file in files {
+        let _ = fs::remove_file(file);
+    }
 }
 
 fn announce(http: &HttpServer, is_ini: bool) {
@@ -221,17 +232,8 @@ fn control_socket(server: &HttpServer) -> anyhow::Result<OwnedFd> {
 
 fn start_log(config: &Config, compressor: &Compressor, stdout: &StdoutQueue) -> &'static DaemonLog {
     let daemon = &config.supervisord;
-    // On a standard output it would stand twice, and writing there may block.
     let standard = daemon.logfile.as_deref().and_then(Standard::of);
-    let file = daemon.logfile.as_ref().filter(|_| standard.is_none()).map(|path| {
-        let config = LogConfig {
-            path: path.clone(),
-            maxbytes: daemon.logfile_maxbytes,
-            backups: daemon.logfile_backups,
-            compress: daemon.logfile_compress,
-        };
-        Writer::new(config, Some(compressor.clone()))
-    });
+    let file = log_file(daemon).map(|config| Writer::new(config, Some(compressor.clone())));
     let stdout = stdout.clone();
     let shown = daemon.nodaemon && !daemon.silent || standard.is_some();
     let syslog = if daemon.syslog { SyslogQueue::start(PathBuf::from(SYSTEM)).ok() } else { None };

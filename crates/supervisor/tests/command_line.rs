@@ -159,6 +159,82 @@ fn what_cannot_start_is_refused_in_the_genuine_form() {
 }
 
 #[test]
+fn a_log_of_the_daemon_that_cannot_be_written_is_one_sentence_and_no_start() {
+    let folder = TempDir::new().expect("a folder");
+    let here = folder.path().canonicalize().expect("it is there").display().to_string();
+    fs::write(folder.path().join("file"), "").expect("written");
+    fs::create_dir(folder.path().join("folder")).expect("made");
+    for (logfile, expected) in [
+        (
+            "file/x.log",
+            "Error: The directory named as part of the path HERE/file/x.log does not exist, and cannot be made: Not a directory (os error 20)\nFor help, use PROGRAM -h\n",
+        ),
+        (
+            "file/in/x.log",
+            "Error: The directory named as part of the path HERE/file/in/x.log does not exist, and cannot be made: Not a directory (os error 20)\nFor help, use PROGRAM -h\n",
+        ),
+        (
+            "folder",
+            "Error: cannot open the log file HERE/folder: Is a directory (os error 21)\nFor help, use PROGRAM -h\n",
+        ),
+    ] {
+        let text = format!(
+            "[supervisord]\nlogfile=%(here)s/{logfile}\npidfile=%(here)s/s.pid\n[unix_http_server]\nfile=%(here)s/s.sock\n"
+        );
+        fs::write(folder.path().join("s.conf"), text).expect("written");
+        for words in [&["-c", "s.conf"][..], &["-n", "-c", "s.conf"]] {
+            let out = run(&folder, words);
+            let text = String::from_utf8(out.stderr).expect("it is UTF-8");
+            let text = text.replace(env!("CARGO_BIN_EXE_supervisord"), "PROGRAM").replace(&here, "HERE");
+            assert_eq!((text.as_str(), out.status.code()), (expected, Some(2)), "{words:?}");
+            assert!(out.stdout.is_empty());
+            // Nothing of a daemon that never was is left.
+            assert!(!folder.path().join("s.sock").exists() && !folder.path().join("s.pid").exists());
+        }
+    }
+}
+
+#[test]
+fn convert_says_which_included_files_stay_as_they_are() {
+    let folder = TempDir::new().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    fs::create_dir(folder.path().join("conf.d")).expect("made");
+    write("old.conf", "[supervisord]\n[include]\nfiles=conf.d/*.conf conf.d/*.toml none/*.conf\n");
+    write("conf.d/2.conf", "[program:b]\ncommand=b\n");
+    write("conf.d/1.conf", "[program:a]\ncommand=a\n");
+    write("conf.d/3.toml", "[program.c]\ncommand = \"c\"\n");
+    let out = run(&folder, &["convert", "old.conf"]);
+    let said = String::from_utf8(out.stderr).expect("it is UTF-8");
+    let here = folder.path().canonicalize().expect("it is there").display().to_string();
+    assert_eq!(
+        (said.replace(&here, "HERE").as_str(), out.status.code()),
+        (
+            "HERE/conf.d/1.conf: stays INI, and is still included\nHERE/conf.d/2.conf: stays INI, and is still included\n",
+            Some(0)
+        )
+    );
+    write("new.toml", &String::from_utf8(out.stdout).expect("it is UTF-8"));
+    let out = run(&folder, &["check", "-c", "new.toml"]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "new.toml: valid, 3 programs\n");
+}
+
+#[test]
+fn convert_says_what_of_a_file_that_runs_is_refused_in_toml() {
+    let folder = TempDir::new().expect("a folder");
+    let ini = "[supervisord]\nlogfile=s.log\n[program:a]\ncommand=echo \"a\n[program:b]\ncommand=b\n[group:g]\nprograms=\n";
+    fs::write(folder.path().join("old.conf"), ini).expect("written");
+    let out = run(&folder, &["convert", "old.conf"]);
+    let said = "the TOML would be refused, at line 5: `command` cannot be read: No closing quotation: \"echo \\\"a\"\n\
+                the TOML would be refused, at line 15: [group.g] has no `programs`\n";
+    assert_eq!((String::from_utf8_lossy(&out.stderr).as_ref(), out.status.code()), (said, Some(0)));
+    // As the check says it.
+    fs::write(folder.path().join("new.toml"), &out.stdout).expect("written");
+    let out = run(&folder, &["check", "-c", "new.toml"]);
+    let said = said.replace("the TOML would be refused, at line ", "new.toml:");
+    assert_eq!((String::from_utf8_lossy(&out.stderr).into_owned(), out.status.code()), (said, Some(2)));
+}
+
+#[test]
 fn convert_prints_toml_that_passes_the_check() {
     let folder = TempDir::new().expect("a folder");
     fs::write(folder.path().join("old.conf"), "[supervisord]\nnodaemon=true\n[program:a]\ncommand=a ; why\n")

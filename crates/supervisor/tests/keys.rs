@@ -18,7 +18,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use daemon::{Daemon, PYTHON, Place, Plan, is_gone, python, seconds, sleeper};
+use daemon::{Daemon, PYTHON, Place, Plan, is_gone, python, seconds, shell, sleeper};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use stack_tests::within;
@@ -60,6 +60,40 @@ fn a_restart_with_a_broken_configuration_stops_nothing() {
     assert_eq!(fault.code, FaultCode::CantReread.code(), "{fault}");
     assert!(fault.text.contains("unknown key `comand`, did you mean `command`?"), "{fault}");
     assert_eq!(pid(&daemon, "a"), before);
+}
+
+#[test]
+fn a_restart_with_a_log_that_cannot_be_opened_stops_nothing() {
+    let mut daemon = Daemon::start(Place::Plain, &sleeper("a", ""));
+    let before = pid(&daemon, "a");
+    let log = |path: &str| {
+        let text = fs::read_to_string(daemon.path("s.toml")).unwrap();
+        let rest = text.lines().filter(|line| !line.starts_with("logfile =")).collect::<Vec<_>>().join("\n");
+        let new = rest.replacen("[supervisord]", &format!("[supervisord]\nlogfile = \"%(here)s/{path}\""), 1);
+        fs::write(daemon.path("s.toml"), new).unwrap();
+    };
+    let here = daemon.path("").display().to_string();
+    fs::create_dir(daemon.path("folder")).unwrap();
+    for (path, why) in [
+        ("folder", "cannot open the log file HEREfolder: Is a directory (os error 21)"),
+        (
+            "s.toml/x/y.log",
+            "The directory named as part of the path HEREs.toml/x/y.log does not exist, and cannot be made: \
+             Not a directory (os error 20)",
+        ),
+    ] {
+        log(path);
+        let fault = daemon.call("supervisor.restart", &[]).unwrap_err();
+        assert_eq!(fault.code, FaultCode::CantReread.code(), "{fault}");
+        assert_eq!(fault.text.replace(&here, "HERE"), format!("CANT_REREAD: {why}"));
+        assert_eq!(pid(&daemon, "a"), before);
+    }
+    // One that can be is the log of the new run.
+    log("new/s.log");
+    assert_eq!(daemon.said(&["reload"]), "Restarted supervisord\n");
+    daemon.wrote("new/s.log", "INFO supervisord started with pid");
+    within(seconds(10), "it runs again", || daemon.said(&["status"]).contains("RUNNING").then_some(()));
+    daemon.stop(seconds(5));
 }
 
 #[test]
@@ -214,6 +248,45 @@ fn listeners_hear_of_everything_up_to_the_end_of_all_others() {
     assert_eq!(text.matches("PROCESS_STATE_RUNNING processname:talks").count(), 2, "{text}");
 }
 
+/// Answers with what it was sent, as supervisor-stdout does.
+const ECHO: &str = "import sys
+say = lambda text: (sys.stdout.buffer.write(text), sys.stdout.flush())
+while True:
+    say(b'READY\\n')
+    header = dict(word.split(':', 1) for word in sys.stdin.readline().split())
+    payload = sys.stdin.read(int(header['len'])).encode()
+    say(b'RESULT %d\\n%s' % (len(payload), payload))
+";
+
+#[test]
+fn the_handler_of_supervisor_stdout_shows_the_output_of_programs() {
+    let listener = python(
+        "echo",
+        ECHO,
+        "events = \"PROCESS_LOG\"\nbuffer_size = 100\nresult_handler = \"supervisor_stdout:event_handler\"",
+    );
+    let talks = |name: &str, script: &str| {
+        shell(
+            name,
+            script,
+            "stdout_events_enabled = true\nstderr_events_enabled = true\nstdout_logfile = \"NONE\"\nstderr_logfile = \"NONE\"\nautostart = false",
+        )
+    };
+    let config = listener.replace("[program.echo]", "[eventlistener.echo]")
+        + &talks("web", "echo one; exec sleep 1000")
+        + &talks("job", "printf 'grün\\\\n\\\\ntwo' >&2; exec sleep 1000");
+    let daemon = Daemon::start(Place::Plain, &config);
+    let shown = |text: &str| {
+        within(seconds(20), text, || daemon.read("stdout").contains(text).then_some(()));
+    };
+    daemon.waits_for_state("echo", "RUNNING");
+    daemon.said(&["start", "web"]);
+    shown("\nweb stdout | one\n");
+    daemon.said(&["start", "job"]);
+    shown("\njob stderr | grün\njob stderr | \njob stderr | two\n");
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+}
+
 #[test]
 fn a_program_has_the_limits_the_groups_and_the_environment_it_was_given() {
     let script = "echo $(ulimit -n) $(nice) $(umask) $(id -u) $(id -g) $(id -G) $A $B > out";
@@ -232,6 +305,81 @@ fn a_program_has_the_limits_the_groups_and_the_environment_it_was_given() {
     let groups = [format!("{daemon_gid} {adm}"), format!("{adm} {daemon_gid}")];
     let expected = |groups: &str| format!("77 5 0027 0 {daemon_gid} {groups} one 1 two\n");
     assert!(groups.iter().any(|groups| out == expected(groups)), "{out}");
+}
+
+#[test]
+fn a_program_may_set_the_limit_that_is_the_mark_of_the_others() {
+    // What was lowered to the mark could not be raised again without privilege.
+    let program = |name: &str, keys: &str| {
+        let script = "awk '/^Max resident/ { print $4, $5 }' /proc/self/limits";
+        let keys = format!("autorestart = false\nstdout_logfile = \"%(here)s/{name}.out\"\n{keys}");
+        shell(name, script, &keys)
+    };
+    let config = program("none", "")
+        + &program("free", "rlimits = { rss = \"unlimited\" }")
+        + &program("bound", "rlimits = { rss = \"1GB\" }");
+    let mut daemon =
+        Plan::new(Place::Plain, &config).through(&["setpriv", "--bounding-set=-sys_resource"]).start();
+    for name in ["none", "free", "bound"] {
+        within(seconds(10), name, || {
+            (!daemon.read(&format!("{name}.out")).is_empty() || daemon.state(name) == "FATAL").then_some(())
+        });
+    }
+    let said = ["none.out", "free.out", "bound.out"].map(|name| daemon.read(name));
+    assert_eq!(said[1..], ["unlimited unlimited\n", "1073741824 1073741824\n"], "{}", daemon.log());
+    let mark: Vec<u64> = said[0].split_whitespace().map(|word| word.parse().unwrap()).collect();
+    assert!(mark[0] == mark[1] && mark[0] > 1 << 62, "{mark:?}");
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn variables_that_are_no_utf_8_are_passed_on_as_they_are() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt;
+    let raw = |bytes: &[u8]| OsString::from(OsStr::from_bytes(bytes));
+    let config = sleeper("a", "environment = { MINE = \"own\" }\n");
+    // A shell passes on no such name.
+    let name = "import os, sys; os.environb[b'N\\xe4me'] = b'1'; os.execv(sys.argv[1], sys.argv[1:])";
+    let mut daemon = Plan::new(Place::Plain, &config)
+        .environment("LATIN", raw(b"gr\xfcn"))
+        .environment("MINE", raw(b"\xff"))
+        .environment("NOTIFY_SOCKET", raw(b"/\xff"))
+        .through(&[PYTHON, "-c", name])
+        .start();
+    let variables = |daemon: &Daemon| {
+        let environ = fs::read(format!("/proc/{}/environ", daemon.pid_of("a"))).unwrap();
+        let all: Vec<Vec<u8>> = environ.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        let of = |start: &[u8]| -> Vec<Vec<u8>> {
+            all.iter().filter(|variable| variable.starts_with(start)).cloned().collect()
+        };
+        [of(b"LATIN="), of(b"N\xe4me="), of(b"MINE="), of(b"NOTIFY_SOCKET=")]
+    };
+    let expected: [Vec<Vec<u8>>; 4] =
+        [vec![b"LATIN=gr\xfcn".to_vec()], vec![b"N\xe4me=1".to_vec()], vec![b"MINE=own".to_vec()], vec![]];
+    assert_eq!(variables(&daemon), expected);
+    // Those of a daemon that has begun anew too.
+    let before = daemon.inner_pid("a");
+    assert_eq!(daemon.said(&["reload"]), "Restarted supervisord\n");
+    within(seconds(10), "it runs again", || {
+        let status = daemon.said(&["status"]);
+        (status.contains("RUNNING") && daemon.inner_pid("a") != before).then_some(())
+    });
+    assert_eq!(variables(&daemon), expected);
+    daemon.stop(seconds(5));
+}
+
+#[test]
+fn a_command_is_found_in_a_path_that_is_no_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let plan = Plan::new(Place::Plain, "[program.a]\ncommand = \"own 1000\"\nstartsecs = 0\n");
+    let folder = plan.path("").join(OsStr::from_bytes(b"b\xefn"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("/bin/sleep", folder.join("own")).unwrap();
+    let mut path = folder.into_os_string();
+    path.push(":/usr/bin:/bin");
+    let daemon = plan.environment("PATH", path).start();
+    assert_eq!(daemon.state("a"), "RUNNING", "{}", daemon.log());
 }
 
 #[test]

@@ -86,6 +86,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Milliseconds over which clients spread their return.
     pub reconnect_spread_ms: u64,
+    /// How long after a round the next one waits for more events; zero is not at all.
+    pub flush_interval: Duration,
     /// What publishers show; `None`: made and kept in `data_dir`.
     pub publish_token: Option<String>,
     /// More of them, each with its name.
@@ -313,6 +315,7 @@ impl Reader {
             heartbeat_interval: seconds(self.number("heartbeat_interval", 1, 86_400)),
             idle_timeout: seconds(self.number("idle_timeout", 0, 86_400)),
             reconnect_spread_ms: self.number("reconnect_spread", 0, 3_600_000),
+            flush_interval: Duration::from_millis(self.number("flush_interval", 0, 10_000)),
             publish_token: self.token(),
             publish_tokens: self.publish_tokens(),
             publish_tokens_file: self.path("publish_tokens_file"),

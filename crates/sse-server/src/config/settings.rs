@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 35] = [
+pub const SETTINGS: [Setting; 36] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -74,6 +74,12 @@ pub const SETTINGS: [Setting; 35] = [
         "SSE_RECONNECT_SPREAD",
         "5000",
         "Milliseconds over which clients spread their return after a goodbye; 0 to 3600000.",
+    ),
+    setting(
+        "flush_interval",
+        "SSE_FLUSH_INTERVAL",
+        "0",
+        "Milliseconds for which events that come after a round are gathered for the next; 0 to 10000, 0 is not at all.",
     ),
     Setting {
         key: "publish_token",
@@ -226,7 +232,7 @@ pub(super) const REFUSED: [&str; 5] =
     ["SSE_REDIS_URL", "SSE_NAMESPACE", "TLS_CERT", "TLS_KEY", "APP_UPSTREAM"];
 
 /// Names of what is to come that change nothing but speed or convenience: said, and passed over.
-pub(super) const WITHOUT_EFFECT: [&str; 2] = ["SSE_FLUSH_INTERVAL", "SSE_LIMITS"];
+pub(super) const WITHOUT_EFFECT: [&str; 1] = ["SSE_LIMITS"];
 
 /// `, did you mean …?` if one of the known names is near.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {

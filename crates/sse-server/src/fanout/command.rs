@@ -147,7 +147,7 @@ pub(super) fn list(
             let (stream, group) = roster.stream_and_group(slot);
             let (given, written_ms) = match stream.place {
                 Place::Live => (next, stream.written_ms.max(group.written_ms)),
-                Place::Behind(next) => (next, stream.written_ms),
+                Place::Behind(next) | Place::Held(next) => (next, stream.written_ms),
                 Place::Leaving => (end, stream.written_ms),
             };
             let silent = Duration::from_millis(now_ms.saturating_sub(written_ms));

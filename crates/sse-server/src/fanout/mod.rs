@@ -52,6 +52,11 @@ pub struct Config {
     pub reconnect_spread_ms: u64,
     /// How long a drain waits for slow readers before it closes them.
     pub drain_timeout: Duration,
+    /// How long after a round the next one waits for more events, so that they go out together; zero: not at all.
+    pub flush_interval: Duration,
+    /// How long a stream over a unix socket whose other end has not taken its last bytes waits for the next round, so
+    /// that it gets several events in one write; zero: not at all. What it waits with is bounded by `round_bytes_max`.
+    pub undrained_wait: Duration,
     /// Bytes of events that one stream gets in one write; a stream keeps at most that, and one event
     /// more, of an unfinished write.
     pub round_bytes_max: usize,
@@ -80,6 +85,8 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(300),
             reconnect_spread_ms: 5000,
             drain_timeout: Duration::from_secs(5),
+            flush_interval: Duration::ZERO,
+            undrained_wait: Duration::from_millis(20),
             round_bytes_max: 64 << 10,
             round_events_max: 512,
             unsent_bytes_max: 256 << 10,

@@ -1,13 +1,16 @@
 //! One thread that writes streams: wake → new frames → groups → sockets; heartbeats; deadlines.
 //!
 //! It sleeps in one place, until a socket, the hub or a deadline wants something. Every turn of the loop
-//! takes, in this order: what sockets report, rounds of new events, streams handed over, what operators ask,
+//! takes, in this order: what sockets report, rounds of new events (unless they are gathered), streams handed over, what operators ask,
 //! streams that read on by themselves, deadlines; each for a bounded time, so that none waits long for another. A stream
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
+mod gathering;
+mod held;
 mod leave;
 mod silence;
+mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -17,7 +20,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Poll};
 
 use super::command::{self, Command};
 use super::counters::Tally;
@@ -25,12 +28,14 @@ use super::fetch::{Fetch, Fetched};
 use super::group::{Round, Slot, Window};
 use super::gzip::{self, Given, Packer};
 use super::mailbox::{Arrival, Mailbox};
-use super::roster::{Handle, Roster, from_token, to_token};
+use super::roster::{Handle, Roster, from_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
 use super::wire::{self, Chunk, Encoding};
 use super::{Config, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
+use gathering::Gathering;
+use held::Held;
 
 /// Socket reports taken at once.
 const REPORTS_MAX: usize = 1024;
@@ -66,6 +71,8 @@ pub(super) struct Reactor {
     end: Ordinal,
     position: EventId,
     drain_until_ms: Option<u64>,
+    gathering: Gathering,
+    held: Held,
     /// Streams whose place the reactor has not reached.
     arrivals: Vec<Arrival>,
     /// Streams that have arrived this turn: nothing is held for them any more.
@@ -80,6 +87,7 @@ pub(super) struct Reactor {
     frames: Vec<Arc<Frame>>,
     rounds: Vec<Round>,
     stalled: Vec<Slot>,
+    waiting: Vec<Slot>,
     ended: Vec<(Slot, EndReason)>,
     due: Vec<Handle>,
     fetched: Vec<Fetched>,
@@ -123,6 +131,8 @@ impl Reactor {
             end: 0,
             position: EventId::ZERO,
             drain_until_ms: None,
+            gathering: Gathering::default(),
+            held: Held::default(),
             arrivals: Vec::new(),
             arrived: 0,
             fetches,
@@ -132,6 +142,7 @@ impl Reactor {
             frames: Vec::new(),
             rounds: Vec::new(),
             stalled: Vec::new(),
+            waiting: Vec::new(),
             ended: Vec::new(),
             due: Vec::new(),
             fetched: Vec::new(),
@@ -162,7 +173,9 @@ impl Reactor {
                 self.report(event);
             }
             self.mailbox.receive(&mut self.arrivals, &mut self.commands);
-            more = self.take_rounds();
+            let is_draining = self.mailbox.is_draining();
+            more = !self.gathers(is_draining) && self.take_rounds();
+            self.release_held(is_draining, self.next);
             self.adopt_arrivals();
             self.take_fetched();
             self.answer_commands();
@@ -170,7 +183,7 @@ impl Reactor {
             self.beat();
             self.look_for_idle();
             self.expire();
-            if self.mailbox.is_draining() {
+            if is_draining {
                 self.drain();
             }
             let arrived = std::mem::take(&mut self.arrived);
@@ -198,8 +211,17 @@ impl Reactor {
         }
         let idle = (!self.config.idle_timeout.is_zero()).then_some(self.idle_look_ms);
         let granted = self.granted_until.first().map(|(until_ms, _)| *until_ms);
-        let due = [self.heartbeats.next_due(), idle, self.drain_until_ms, granted];
-        let due = due.into_iter().flatten().min()?;
+        let due = [
+            self.heartbeats.next_due(),
+            idle,
+            self.drain_until_ms,
+            self.gathering.until_ms(),
+            self.held_until_ms(),
+            granted,
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         // Poll counts from now, and the clock may have moved since `now_ms`.
         let in_ms = due.saturating_sub(millis(self.began.elapsed()));
         Some(Duration::from_millis(in_ms.clamp(1, SLEEP_MAX_MS)))
@@ -220,6 +242,9 @@ impl Reactor {
         }
         if event.is_writable() {
             self.advance(slot);
+            if self.roster.holds(handle) {
+                self.watch(slot);
+            }
         }
     }
 
@@ -231,8 +256,9 @@ impl Reactor {
             let mut frames = std::mem::take(&mut self.frames);
             let taken = self.hub.take(self.reader, portion, &mut frames);
             (self.next, self.end, self.position) = (taken.next, taken.end, taken.position);
-            if !frames.is_empty() {
-                self.round(&frames);
+            let first = taken.next - frames.len() as Ordinal;
+            if !frames.is_empty() && self.round(first, &frames) > 0 {
+                self.gathering.begin(self.now_ms + millis(self.config.flush_interval));
             }
             frames.clear();
             self.frames = frames;
@@ -281,7 +307,7 @@ impl Reactor {
                     }
                 }
                 // It was told goodbye meanwhile.
-                (Some(_), Place::Live | Place::Leaving) => {}
+                (Some(_), Place::Live | Place::Held(_) | Place::Leaving) => {}
             }
         }
         self.fetched = fetched;
@@ -327,14 +353,17 @@ impl Reactor {
         Portion { events_max: self.config.round_events_max, bytes_max: self.config.round_bytes_max }
     }
 
-    /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them.
-    fn round(&mut self, frames: &[Arc<Frame>]) {
+    /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them. Returns
+    /// how many events streams got.
+    fn round(&mut self, first: Ordinal, frames: &[Arc<Frame>]) -> u64 {
         let mut rounds = std::mem::take(&mut self.rounds);
+        self.make_room(first, frames);
         self.roster.groups.compose(frames, &mut self.packer, &mut rounds);
         let mut deliveries = 0;
         for round in &rounds {
-            deliveries += round.events * self.write_round(round);
+            deliveries += round.events * self.write_round(round, first);
         }
+        self.hold(first, frames);
         self.roster.groups.recycle(&mut rounds);
         self.rounds = rounds;
         self.tally.delivered += deliveries;
@@ -343,14 +372,21 @@ impl Reactor {
         {
             self.counters.delivery_latency.observe(oldest.accepted().elapsed(), deliveries);
         }
+        deliveries
     }
 
     /// Returns how many streams got it.
-    fn write_round(&mut self, round: &Round) -> u64 {
+    fn write_round(&mut self, round: &Round, first: Ordinal) -> u64 {
         let live = std::mem::take(&mut self.roster.groups[round.group].live);
         let mut kept: Vec<(*const u8, Arc<[u8]>)> = Vec::new();
+        let may_wait = !self.config.undrained_wait.is_zero();
         for slot in &live {
             let stream = &mut self.roster[*slot];
+            // A compressed one would leave what it shares with its group.
+            if may_wait && stream.is_unix && stream.gzip.is_none() && !stream.has_taken_all() {
+                self.waiting.push(*slot);
+                continue;
+            }
             stream.events += round.events;
             let bytes = round.bytes_for(stream);
             if round.text > 0 {
@@ -372,12 +408,16 @@ impl Reactor {
                 Sent::Ended(reason) => self.ended.push((*slot, reason)),
             }
         }
-        let written = (live.len() - self.ended.len()) as u64;
+        let written = (live.len() - self.ended.len() - self.waiting.len()) as u64;
         let entry = &mut self.roster.groups[round.group];
         entry.live = live;
         entry.written_ms = self.now_ms;
         while let Some(slot) = self.stalled.pop() {
             self.roster.place_behind(slot, self.next);
+            self.watch(slot);
+        }
+        while let Some(slot) = self.waiting.pop() {
+            self.roster.place_held(slot, first);
         }
         while let Some((slot, reason)) = self.ended.pop() {
             self.end(slot, reason);
@@ -400,7 +440,6 @@ impl Reactor {
         if let Sent::Part(sent) = opened {
             stream.keep(opening[sent..].into(), 0);
         }
-        let descriptor = stream.descriptor();
         let granted_until_ms = stream.connection().granted_until.map(|at| self.time_ms(at));
         let handle = self.roster.insert(stream);
         let slot = handle.0;
@@ -408,9 +447,8 @@ impl Reactor {
             self.granted_until.insert((until_ms, slot));
         }
         self.roster.place_behind(slot, subscription.start.next);
-        let both = Interest::READABLE | Interest::WRITABLE;
         self.arrived += 1;
-        let watched = self.poll.registry().register(&mut SourceFd(&descriptor), to_token(handle), both);
+        let watched = self.begin_watch(slot);
         if let Err(error) = watched {
             log::warn!("cannot watch the socket of a stream: {error}");
             return self.end(slot, EndReason::Client);
@@ -447,7 +485,7 @@ impl Reactor {
                 }
             }
             match stream.place {
-                Place::Live => return,
+                Place::Live | Place::Held(_) => return,
                 Place::Leaving => return self.end(slot, EndReason::Drain),
                 Place::Behind(_) if self.drain_until_ms.is_some() => return self.say_goodbye(slot),
                 Place::Behind(_) if stream.is_fetching => return,
@@ -544,6 +582,7 @@ impl Reactor {
             Sent::Part(sent) => {
                 self.tally.bytes += sent as u64;
                 stream.keep(bytes[sent..].into(), 0);
+                self.watch(slot);
                 false
             }
             Sent::Ended(reason) => {
@@ -592,6 +631,7 @@ impl Reactor {
             Sent::Part(sent) => {
                 self.tally.bytes += sent as u64;
                 stream.keep(bytes[sent..].into(), 0);
+                self.watch(slot);
             }
             Sent::Ended(reason) => self.end(slot, reason),
         }

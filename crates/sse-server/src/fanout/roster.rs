@@ -16,6 +16,8 @@ pub(super) struct Roster {
     streams: Slab<Stream>,
     pub(super) groups: Groups,
     behind: Vec<Slot>,
+    /// Those that wait for their other end.
+    pub(super) held: Vec<Slot>,
     /// No stream behind needs an event before this one.
     behind_from: Ordinal,
     generation: u32,
@@ -27,6 +29,7 @@ impl Roster {
             streams: Slab::new(),
             groups: Groups::new(window),
             behind: Vec::new(),
+            held: Vec::new(),
             behind_from: Ordinal::MAX,
             generation: 0,
         }
@@ -87,6 +90,14 @@ impl Roster {
         self.behind_from = self.behind_from.min(next);
     }
 
+    /// From now on the stream waits, with the rounds from this event on.
+    pub(super) fn place_held(&mut self, slot: Slot, from: Ordinal) {
+        self.unseat(slot);
+        let stream = &mut self.streams[slot as usize];
+        (stream.place, stream.seat) = (Place::Held(from), slot_of(self.held.len()));
+        self.held.push(slot);
+    }
+
     /// From now on the stream gets what its group gets.
     pub(super) fn place_live(&mut self, slot: Slot) {
         self.unseat(slot);
@@ -111,6 +122,7 @@ impl Roster {
                 &mut group.live
             }
             Place::Behind(_) => &mut self.behind,
+            Place::Held(_) => &mut self.held,
             Place::Leaving => return,
         };
         let seat = stream.seat;
@@ -141,7 +153,7 @@ impl Roster {
                 match self.streams[*slot as usize].place {
                     Place::Behind(next) if next < first => lost.push(*slot),
                     Place::Behind(next) => self.behind_from = self.behind_from.min(next),
-                    Place::Live | Place::Leaving => {}
+                    Place::Live | Place::Held(_) | Place::Leaving => {}
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{self, MsgFlags, Shutdown};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockaddrLike};
 
 use super::group::Slot;
 use super::gzip::Given;
@@ -24,6 +24,8 @@ pub(super) enum Place {
     Live,
     /// Behind: reads on by itself from this event.
     Behind(Ordinal),
+    /// Waits until what it was given has been taken, with the rounds from this event on.
+    Held(Ordinal),
     /// Gets nothing more.
     Leaving,
 }
@@ -33,6 +35,10 @@ pub(super) struct Stream {
     socket: OwnedFd,
     /// Tells a late notice about an earlier stream of the same slot.
     pub(super) generation: u32,
+    /// Whether its other end is on this machine: the proxy.
+    pub(super) is_unix: bool,
+    /// Whether its poll is asked to report room.
+    pub(super) is_watched_for_room: bool,
     pub(super) group: GroupId,
     pub(super) place: Place,
     /// Where it stands among the group's live streams, or among those behind.
@@ -84,9 +90,13 @@ pub(super) enum Sent {
 
 impl Stream {
     pub(super) fn new(socket: OwnedFd, group: GroupId, owner: Box<Owner>, now_ms: u64) -> Self {
+        let address = socket::getsockname::<socket::SockaddrStorage>(socket.as_raw_fd());
+        let family = address.ok().and_then(|address| address.family());
         Self {
             socket,
             generation: 0,
+            is_unix: family == Some(AddressFamily::Unix),
+            is_watched_for_room: false,
             group,
             place: Place::Leaving,
             seat: Slot::MAX,
@@ -132,6 +142,11 @@ impl Stream {
                 Err(error) => return Sent::Ended(ended_by(error)),
             }
         }
+    }
+
+    /// Whether the other end has taken all that the kernel was given.
+    pub(super) fn has_taken_all(&self) -> bool {
+        outq(&self.socket).unwrap_or(0) == 0
     }
 
     /// Keeps what a write did not get rid of.

@@ -247,6 +247,17 @@ impl Hub {
         Taken { next, end: history.next(), first: history.first(), position }
     }
 
+    /// Whether as many events as a portion holds, or as many bytes, wait for the reader; `None` if nothing does.
+    #[must_use]
+    pub fn is_full(&self, reader: ReaderId, portion: Portion) -> Option<bool> {
+        let State { history, readers, .. } = &*self.0.lock();
+        let (next, end) = (readers[reader.0].next, history.next());
+        let is_full = || {
+            end - next >= portion.events_max as u64 || history.bytes_from(next) >= portion.bytes_max as u64
+        };
+        (next < end).then(is_full)
+    }
+
     /// Events for a stream that is behind, from `from` but not to `until`, into `out`; returns where
     /// to read next. What is in the store has to be read there.
     pub fn replay(

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use sse_server::hub::{After, EventId};
 
@@ -100,6 +101,7 @@ fn newcomer_of_a_reactor_that_is_behind_gets_nothing_from_before_its_time() {
     let hub = start(|_, fanout| {
         fanout.reactors = 1;
         fanout.round_events_max = 1;
+        fanout.undrained_wait = Duration::ZERO;
     });
     let mut readers: Vec<_> = (0..300).map(|_| hub.open("t", After::Live)).collect();
     readers.iter_mut().for_each(|reader| drop(reader.greeting()));

@@ -5,8 +5,10 @@
 mod busy;
 mod detach;
 mod drain;
+mod gathering;
 mod gzip;
 mod heartbeat;
+mod held;
 mod hub;
 mod opening;
 mod operator;

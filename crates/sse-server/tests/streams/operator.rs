@@ -1,5 +1,7 @@
 //! What an operator sees of the streams, and how he ends one, wherever it stands.
 
+use std::time::Duration;
+
 use sse_server::fanout::{ConnectionId, Encoding, EndReason, StreamInfo};
 use sse_server::hub::After;
 
@@ -134,7 +136,10 @@ fn stream_with_an_unfinished_write_is_cut() {
 /// A reactor with many rounds to write takes a new stream in when it has reached its place.
 #[test]
 fn stream_on_its_way_is_listed_and_can_be_ended() {
-    let hub = start(|_, fanout| (fanout.reactors, fanout.round_events_max) = (1, 1));
+    let hub = start(|_, fanout| {
+        (fanout.reactors, fanout.round_events_max) = (1, 1);
+        fanout.undrained_wait = Duration::ZERO;
+    });
     let mut readers: Vec<Reader> = (0..300).map(|_| hub.open("t", After::Live)).collect();
     readers.iter_mut().for_each(|reader| drop(reader.greeting()));
     hub.publish((0..3000).map(|n| event("t", "", &n.to_string())).collect());

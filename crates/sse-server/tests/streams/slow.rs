@@ -1,11 +1,15 @@
 //! A reader that does not read costs nobody but itself.
 
+use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use sse_server::fanout::EndReason;
+use nix::libc;
+use sse_server::fanout::{Encoding, EndReason};
 use sse_server::hub::After;
 
-use crate::hub::{Running, event, eventually, start};
+use crate::hub::{HEAD, Running, event, eventually, interest, start};
 
 const BIG: usize = 10_000;
 
@@ -128,4 +132,43 @@ fn client_that_talks_after_its_request_is_read_away_and_then_closed() {
     assert_eq!(reader.data(), "still here");
     reader.write(&[b'x'; 200]).unwrap();
     assert_eq!(reader.end().reason, EndReason::Client);
+}
+
+/// Whether some epoll of this process is to report room in the socket of this descriptor.
+fn is_watched_for_room(descriptor: i32) -> bool {
+    let infos = fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+    let masks: Vec<u32> = texts
+        .flat_map(|text| {
+            let of = |line: &str| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let [_, number, _, mask, ..] = words[..] else { return None };
+                (number == descriptor.to_string()).then(|| u32::from_str_radix(mask, 16).ok())?
+            };
+            text.lines().filter(|line| line.starts_with("tfd:")).filter_map(of).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(masks.len(), 1, "one epoll watches it: {masks:x?}");
+    masks[0] & libc::EPOLLOUT as u32 != 0
+}
+
+/// A unix socket reports room after whatever its other end takes, and each report is a wake-up.
+#[test]
+fn room_is_watched_for_only_while_a_write_is_unfinished() {
+    let hub = start(|_, _| {});
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let descriptor = theirs.as_raw_fd();
+    let _ends = hub.attach(theirs.into(), interest("t", &[], false), After::Live, Encoding::Plain).unwrap();
+    let mut bytes = vec![0; 64 << 10];
+    let greeted = std::io::Read::read(&mut ours, &mut bytes).unwrap();
+    assert!(bytes[..greeted].starts_with(HEAD.as_bytes()));
+    publish(&hub, 0, 1);
+    let mut taken = std::io::Read::read(&mut ours, &mut bytes).unwrap();
+    eventually("it is written to like any other", || !is_watched_for_room(descriptor));
+    publish(&hub, 1, 200);
+    eventually("its socket is full", || is_watched_for_room(descriptor));
+    while taken < 200 * BIG {
+        taken += std::io::Read::read(&mut ours, &mut bytes).unwrap();
+    }
+    eventually("it is level again", || !is_watched_for_room(descriptor));
 }

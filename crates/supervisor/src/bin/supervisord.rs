@@ -18,9 +18,13 @@ fn main() -> ExitCode {
         words.next().map_or_else(|| "supervisord".to_owned(), |name| name.to_string_lossy().into_owned());
     let usage =
         |why: &str| complain(&format!("Error: {why}\nFor help, use {program} -h"), EXIT_CONFIGURATION);
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let (mut environment, mut inherited) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        match (name.to_str(), value.to_str()) {
+            (Some(name), Some(value)) => environment.push((name.to_owned(), value.to_owned())),
+            _ => inherited.push((name, value)),
+        }
+    }
     let arguments = match arguments::parse(words, &environment) {
         Ok(arguments) => arguments,
         Err(why) => return usage(&why),
@@ -40,12 +44,22 @@ fn main() -> ExitCode {
     };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let source = Source { file, environment, host, directory, overrides: arguments.overrides };
+    let source = Source { file, environment, inherited, host, directory, overrides: arguments.overrides };
     match arguments.action {
         Action::Check => return check(&source),
         Action::Convert(_) => {
             return match source.convert() {
-                Ok(toml) => say(&toml),
+                Ok(converted) => {
+                    let stays =
+                        |file: &PathBuf| format!("{}: stays INI, and is still included\n", file.display());
+                    let told: String = converted.stay.iter().map(stays).collect();
+                    let refused = converted.refused.iter().map(|mistake| {
+                        format!("the TOML would be refused, at line {}: {}\n", mistake.line, mistake.text)
+                    });
+                    let told = refused.fold(told, |told, line| told + &line);
+                    let _ = io::stderr().write_all(told.as_bytes());
+                    say(&converted.toml)
+                }
                 Err(mistakes) => complain(&mistakes.to_string(), EXIT_CONFIGURATION),
             };
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::document::{Entry, Findings, Mistake, Origin, Section, Value};
 use super::{Mistakes, Source, ini, units, words};
@@ -52,10 +53,21 @@ const TABLES: [&str; 5] = ["ready", "alive", "backoff", "start_limit", "rlimits"
 /// Keys in which an INI file has names replaced twice.
 const TWICE: [&str; 2] = ["stdout_logfile", "stderr_logfile"];
 
+/// An INI file in TOML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// The text.
+    pub toml: String,
+    /// The included files that stay INI.
+    pub stay: Vec<PathBuf>,
+    /// Why the daemon would not start with the TOML, by its lines: what an INI file may say and TOML may not.
+    pub refused: Vec<Mistake>,
+}
+
 impl Source {
     /// The INI file in TOML. What it includes stays as it is. What has no meaning becomes a comment, and so does what
     /// TOML would refuse though it does nothing.
-    pub fn convert(&self) -> Result<String, Mistakes> {
+    pub fn convert(&self) -> Result<Converted, Mistakes> {
         let refuse =
             |text: String| Mistakes(vec![Mistake { file: self.file.clone(), line: 0, text, genuine: false }]);
         if !self.is_ini() {
@@ -70,13 +82,18 @@ impl Source {
             return Err(Mistakes(findings.mistakes));
         }
         ini::inherit(&mut document);
-        let mut writer =
-            Writer { comments: ini::comments(&text), next: 0, unknown: self.unknown(), out: String::new() };
+        let Findings { unknown, included, .. } = self.findings();
+        let mut writer = Writer { comments: ini::comments(&text), next: 0, unknown, out: String::new() };
         for section in &document.sections {
             writer.section(section);
         }
         writer.comments_before(usize::MAX);
-        Ok(writer.out)
+        let stay = included.into_iter().filter(|file| super::is_ini(file)).collect();
+        let new = Self { file: self.file.with_extension("toml"), ..self.clone() };
+        let mut refused = new.findings_in(&writer.out).mistakes;
+        // What is wrong in an included file is so in both.
+        refused.retain(|mistake| mistake.file == new.file);
+        Ok(Converted { toml: writer.out, stay, refused })
     }
 }
 
@@ -246,17 +263,47 @@ mod tests {
     use super::super::Overrides;
     use super::*;
 
-    fn convert(text: &str) -> String {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        std::fs::write(folder.path().join("s.conf"), text).expect("written");
-        let source = Source {
-            file: "s.conf".into(),
+    fn source(folder: &tempfile::TempDir, file: &str, text: &str) -> Source {
+        std::fs::write(folder.path().join(file), text).expect("written");
+        Source {
+            file: file.into(),
             environment: Vec::new(),
+            inherited: Vec::new(),
             host: "host".to_owned(),
             directory: folder.path().into(),
             overrides: Overrides::default(),
-        };
-        source.convert().expect("it can be read")
+        }
+    }
+
+    fn convert(text: &str) -> String {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        source(&folder, "s.conf", text).convert().expect("it can be read").toml
+    }
+
+    proptest::proptest! {
+        /// Quotes, backslashes and what TOML's own long strings are made of included.
+        #[test]
+        fn a_command_of_many_lines_is_the_same_command_in_toml(
+            lines in proptest::collection::vec(
+                r#"[a-c"'\\ é	=\[]{0,4}(|'''|"""|%%|%\(here\)s|\\\\| [;#]x)[a-c'" ]{0,3}"#, 2..5,
+            ),
+        ) {
+            let folder = tempfile::TempDir::new().expect("a folder");
+            let ini = format!("[supervisord]\n[program:a]\ncommand=x {}\n", lines.join("\n    "));
+            let old = source(&folder, "s.conf", &ini);
+            let report = old.check();
+            // What cannot be cut into words is a mistake in TOML.
+            if let Some(config) = report.config.filter(|_| report.mistakes.is_empty()) {
+                let toml = old.convert().expect("it can be read").toml;
+                let new = source(&folder, "s.toml", &toml).load();
+                let new = new.unwrap_or_else(|why| panic!("{why}\n{toml}"));
+                let command = |config: &super::super::Config| {
+                    let program = &config.programs[0];
+                    (program.command.clone(), program.command_text.clone())
+                };
+                proptest::prop_assert_eq!(command(&new), command(&config), "{}", toml);
+            }
+        }
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(super) struct Findings {
     pub warnings: Vec<Mistake>,
     /// Titles of sections with their keys that mean nothing; without a key the whole section.
     pub unknown: BTreeSet<(String, String)>,
+    /// The files that are included, in their order.
+    pub included: Vec<PathBuf>,
 }
 
 /// How much a finding weighs.
@@ -98,7 +100,7 @@ impl Origin {
     /// Of this file; relative paths begin at `cwd`.
     pub(super) fn new(file: &Path, cwd: &Path) -> Rc<Self> {
         let here = super::paths::absolute(cwd, file.parent().unwrap_or(Path::new("")));
-        let ini = file.extension().is_none_or(|extension| extension != "toml");
+        let ini = super::is_ini(file);
         Rc::new(Self { file: file.to_path_buf(), here: here.display().to_string(), ini })
     }
 }

@@ -8,9 +8,8 @@ use super::process::{self, Place};
 use super::program::{Kind, Program};
 use super::reader::{Reader, process_name};
 use super::{Config, Group, Listener, listeners};
-use crate::events::Kinds;
+use crate::events::{Kinds, ResultHandler};
 
-const RESULT_HANDLER: &str = "supervisor.dispatchers:default_handler";
 /// Events that may wait for one pool of listeners.
 const BUFFER_MAX: i64 = 1_000_000;
 
@@ -118,9 +117,12 @@ fn heterogeneous<'a>(reader: &mut Reader<'_>, document: &'a Document) -> (Vec<Ma
         }
         let mut keys = reader.keys(section);
         let title = keys.title();
-        let members = keys.list("programs").unwrap_or_default();
+        let members = keys.list("programs");
+        // What cannot be read is told as that.
+        let none = members.as_ref().map_or(section.entry("programs").is_none(), Vec::is_empty);
+        let members = members.unwrap_or_default();
         let priority = keys.number("priority", "a whole number").unwrap_or(999);
-        if members.is_empty() {
+        if none {
             keys.find(Weight::Swallowed, "programs", format!("{title} has no `programs`"));
         }
         let mut sections = Vec::new();
@@ -163,18 +165,21 @@ fn homogeneous(reader: &mut Reader<'_>, section: &Section, name: &str, kind: Kin
     let priority = keys.number("priority", "a whole number").unwrap_or(if listens { -1 } else { 999 });
     let listener = listens.then(|| {
         let title = keys.title();
-        if let Some(handler) = keys.text("result_handler").filter(|handler| handler != RESULT_HANDLER) {
+        let named = keys.text("result_handler");
+        let handler = named.as_deref().map(|name| (name, ResultHandler::parse(name.trim())));
+        if let Some((name, None)) = handler {
             let text = format!(
-                "`result_handler` is {handler:?}, but handlers in Python are not loaded: leave it out"
+                "`result_handler` is {name:?}, but handlers in Python are not loaded: `OK` and `FAIL` are understood"
             );
-            keys.mistake("result_handler", text);
+            keys.find(Weight::Hint, "result_handler", text);
         }
+        let result_handler = handler.and_then(|(_, handler)| handler).unwrap_or_default();
         let mut events: Vec<String> = Vec::new();
-        let named = keys.list("events").unwrap_or_default();
-        if named.is_empty() {
+        let named = keys.list("events");
+        if named.as_ref().map_or(section.entry("events").is_none(), Vec::is_empty) {
             keys.mistake("events", format!("{title} section requires an \"events\" line"));
         }
-        for event in named {
+        for event in named.unwrap_or_default() {
             let event = event.to_ascii_uppercase();
             if Kinds::names().all(|name| name != event) {
                 let near = nearest(&event, Kinds::names());
@@ -187,7 +192,7 @@ fn homogeneous(reader: &mut Reader<'_>, section: &Section, name: &str, kind: Kin
             Some(size) if (1..=BUFFER_MAX).contains(&size) => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
             _ => Err(format!("must be a number from 1 to {BUFFER_MAX}")),
         });
-        Listener { events, buffer_size: buffer.unwrap_or(10) }
+        Listener { events, buffer_size: buffer.unwrap_or(10), result_handler }
     });
     Group { name: name.to_owned(), priority, listener }
 }

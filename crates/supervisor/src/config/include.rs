@@ -1,7 +1,7 @@
 //! `[include]`: more files that belong to a configuration, each INI or TOML by its own ending.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use glob::{MatchOptions, Pattern, glob_with};
@@ -25,6 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, text: &str, infos: &mut Vec<String>)
     if let Some(section) = files {
         for file in files_of(reader, &section) {
             infos.push(format!("Included extra file \"{file}\" during parsing"));
+            reader.findings.included.push(PathBuf::from(&file));
             let origin = Origin::new(Path::new(&file), &reader.source.directory);
             match fs::read_to_string(&file) {
                 Ok(text) => {

@@ -21,10 +21,14 @@ mod reader;
 pub mod units;
 mod words;
 
+use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::events::ResultHandler;
+
+pub use convert::Converted;
 pub use diff::{Definition, Diff, diff};
 pub use document::Mistake;
 pub use program::{
@@ -127,6 +131,8 @@ pub struct Listener {
     pub events: Vec<String>,
     /// Events that may wait; one more drops the oldest.
     pub buffer_size: usize,
+    /// Who looks at their results.
+    pub result_handler: ResultHandler,
 }
 
 /// Where a configuration comes from, to be read again at a reload.
@@ -136,6 +142,8 @@ pub struct Source {
     pub file: PathBuf,
     /// What `%(ENV_X)s` stands for.
     pub environment: Vec<(String, String)>,
+    /// The variables that are no UTF-8, which programs inherit as they are.
+    pub inherited: Vec<(OsString, OsString)>,
     /// What `%(host_node_name)s` stands for.
     pub host: String,
     /// Where relative paths begin: where the daemon was started, wherever it works later.
@@ -148,8 +156,13 @@ impl Source {
     /// Whether the file is an INI file, and so read as leniently as supervisord reads it.
     #[must_use]
     pub fn is_ini(&self) -> bool {
-        self.file.extension().is_none_or(|extension| extension != "toml")
+        is_ini(&self.file)
     }
+}
+
+/// Whether a file is an INI file, by its name.
+fn is_ini(file: &Path) -> bool {
+    file.extension().is_none_or(|extension| extension != "toml")
 }
 
 /// What the command line says instead of `[supervisord]`.

@@ -50,9 +50,14 @@ impl Source {
         Report { mistakes, warnings: findings.warnings, config }
     }
 
-    /// Sections and keys that mean nothing.
-    pub(super) fn unknown(&self) -> BTreeSet<(String, String)> {
-        self.read(None).0.unknown
+    /// What was found on the way, whether it would start or not.
+    pub(super) fn findings(&self) -> Findings {
+        self.read(None).0
+    }
+
+    /// As [`Source::findings`], with this for the text of the file.
+    pub(super) fn findings_in(&self, text: &str) -> Findings {
+        self.read(Some(text)).0
     }
 
     fn read(&self, text: Option<&str>) -> (Findings, Option<Config>) {

@@ -10,6 +10,7 @@ fn source(file: &str) -> Source {
     Source {
         file: file.into(),
         environment: vec![("RUN_DIR".to_owned(), "/run/sse".to_owned())],
+        inherited: Vec::new(),
         host: "host".to_owned(),
         directory: "/w".into(),
         overrides: Overrides::default(),

@@ -166,7 +166,9 @@ mod tests {
             assert_eq!(signal(text), Ok(Signal::SIGTERM), "{text}");
         }
         assert_eq!((signal("CLD"), signal("SIGIOT")), (Ok(Signal::SIGCHLD), Ok(Signal::SIGABRT)));
-        assert!(signal("99").is_err() && signal("FOO").is_err());
+        for text in ["99", "FOO", "0", "RTMIN", "SIGRTMAX", "RTMIN+1", "34", "64"] {
+            assert!(signal(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 use log::Level;
 
+use super::handler::{Judgement, ResultHandler};
 use super::text::{Line, text};
 
 /// What a listener says when it can take an event.
 const READY: &[u8] = b"READY\n";
 /// The length of `RESULT `; what it says is not looked at, as in the genuine one.
 const RESULT_START: usize = 7;
-/// The answer that says that the event was processed; any other rejects it.
-const OK: &[u8] = b"OK";
 /// A longer line before a result is a violation.
 const RESULT_LINE_BYTES_MAX: usize = 4096;
 
@@ -53,9 +52,11 @@ pub enum Outcome {
     Log(Line),
     /// It takes an event now.
     Ready,
+    /// Whole lines for the daemon's stdout.
+    Show(Vec<u8>),
     /// It is done with its event; if not `ok`, the pool is to be told that it was rejected.
     Result {
-        /// Whether it answered `OK`.
+        /// Whether its handler takes it.
         ok: bool,
     },
     /// It broke the protocol; the pool gets back the event it had, if any.
@@ -70,7 +71,9 @@ pub struct Listener {
     buffer: Vec<u8>,
     /// The bytes of the result that are still to come, once its line was read.
     left: Option<u64>,
-    /// The beginning of the result, one byte more than can be right.
+    /// The bytes of the result that are there.
+    length: u64,
+    /// The beginning of the result, as much as its handler looks at.
     result: Vec<u8>,
 }
 
@@ -83,6 +86,7 @@ impl Listener {
             state: ListenerState::Acknowledged,
             buffer: Vec::new(),
             left: None,
+            length: 0,
             result: Vec::new(),
         }
     }
@@ -104,9 +108,10 @@ impl Listener {
         self.state = ListenerState::Busy;
     }
 
-    /// Takes what it wrote. What these bytes complete comes out, in order; the rest waits for more.
+    /// Takes what it wrote. What these bytes complete comes out, in order, with results as `handler` judges them; the
+    /// rest waits for more.
     #[must_use]
-    pub fn on_stdout(&mut self, bytes: &[u8]) -> Vec<Outcome> {
+    pub fn on_stdout(&mut self, bytes: &[u8], handler: ResultHandler) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         if self.state == ListenerState::Unknown {
             return outcomes;
@@ -115,7 +120,7 @@ impl Listener {
         buffer.extend_from_slice(bytes);
         let mut rest = &buffer[..];
         while !rest.is_empty() {
-            let Some(used) = self.step(rest, &mut outcomes) else { break };
+            let Some(used) = self.step(rest, handler, &mut outcomes) else { break };
             rest = &rest[used..];
         }
         self.buffer = rest.to_vec();
@@ -123,7 +128,7 @@ impl Listener {
     }
 
     /// The number of bytes that were understood; `None` if more are needed.
-    fn step(&mut self, bytes: &[u8], outcomes: &mut Vec<Outcome>) -> Option<usize> {
+    fn step(&mut self, bytes: &[u8], handler: ResultHandler, outcomes: &mut Vec<Outcome>) -> Option<usize> {
         match (self.state, self.left) {
             (ListenerState::Unknown, _) => Some(bytes.len()),
             (ListenerState::Acknowledged, _) if bytes.len() < READY.len() => None,
@@ -151,25 +156,33 @@ impl Listener {
             }
             (ListenerState::Busy, Some(left)) => {
                 let used = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                let kept = used.min(OK.len() + 1 - self.result.len());
+                let kept = used.min(handler.bytes_max().saturating_sub(self.result.len()));
                 self.result.extend_from_slice(&bytes[..kept]);
+                self.length += used as u64;
                 self.left = Some(left - used as u64);
                 if self.left == Some(0) {
-                    self.answered(outcomes);
+                    self.answered(handler, outcomes);
                 }
                 Some(used)
             }
         }
     }
 
-    fn answered(&mut self, outcomes: &mut Vec<Outcome>) {
-        let ok = self.result == OK;
+    fn answered(&mut self, handler: ResultHandler, outcomes: &mut Vec<Outcome>) {
+        let Judgement { ok, shown, lack } = handler.judge(&self.result, self.length);
+        if !shown.is_empty() {
+            outcomes.push(Outcome::Show(shown));
+        }
+        if let Some(lack) = lack {
+            outcomes.push(Outcome::Log(Line::new(Level::Warn, format!("{}: {lack}", self.name))));
+        }
         let (level, what) = if ok { (Level::Debug, "processed") } else { (Level::Warn, "rejected") };
         outcomes.push(Outcome::Log(Line::new(level, format!("{}: event was {what}", self.name))));
         self.change(ListenerState::Acknowledged, outcomes);
         outcomes.push(Outcome::Result { ok });
         self.left = None;
-        self.result.clear();
+        self.length = 0;
+        self.result = Vec::new();
     }
 
     /// Nothing after it counts.

@@ -13,6 +13,7 @@
 mod ansi;
 mod capture;
 mod event;
+mod handler;
 mod kind;
 mod listener;
 mod pool;
@@ -21,6 +22,7 @@ mod text;
 pub use ansi::Stripper;
 pub use capture::{Channel, Piece};
 pub use event::{Event, Period, Stream};
+pub use handler::ResultHandler;
 pub use kind::Kinds;
 pub use listener::{Listener, ListenerState, Outcome};
 pub use pool::{Delivery, Pool, Published, Serial, publish};

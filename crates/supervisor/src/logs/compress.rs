@@ -1,8 +1,8 @@
 //! Gzips rotated files on a thread of its own, so that nobody waits for it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -97,30 +97,64 @@ fn oldest_plain(base: &Path) -> io::Result<Option<File>> {
             fs::remove_file(info.to_path(base))?;
             continue;
         }
-        match File::open(info.to_path(base)) {
-            Ok(file) if file.metadata()?.is_file() => return Ok(Some(file)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if let Some(file) = open_plain(&info.to_path(base))? {
+            return Ok(Some(file));
         }
     }
     Ok(None)
 }
 
+/// The file of this name, unless it is of a kind that no rotation leaves there, or gone. A link of either kind may have
+/// been laid by whoever may write to the folder, to have a file of others copied.
+fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    // Whoever opens a pipe waits for its other end, unless he says that he does not.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => {
+            let metadata = file.metadata()?;
+            Ok((metadata.is_file() && metadata.nlink() == 1).then_some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file of ours under this name, whatever had it, and for nobody else as long as it is not whole.
+fn create(partial: &Path) -> io::Result<File> {
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(partial)
+}
+
 fn gzip(source: &File, partial: &Path) -> io::Result<()> {
-    let mut encoder = GzEncoder::new(File::create(partial)?, Compression::new(6));
+    let mut encoder = GzEncoder::new(create(partial)?, Compression::new(6));
     io::copy(&mut &*source, &mut encoder)?;
     let mut file = encoder.finish()?;
     file.flush()?;
-    file.set_permissions(source.metadata()?.permissions())?;
+    hand_over(&file, &source.metadata()?)?;
     file.sync_all()
+}
+
+/// Whoever reads the log reads its old files too, and nobody else; they are no programs.
+fn hand_over(file: &File, source: &Metadata) -> io::Result<()> {
+    let mode = source.mode() & 0o666;
+    let mode = match fchown(file, Some(source.uid()), Some(source.gid())) {
+        Ok(()) => mode,
+        // It stays in the daemon's group, whose members are those others of before.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => mode & 0o606 | (mode & 0o006) << 3,
+        Err(error) => return Err(error),
+    };
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Puts the compressed file in the place that its source has now, which rotations may have moved on.
 fn replace(base: &Path, inode: u64, partial: &Path) -> io::Result<()> {
     for info in list(base)?.into_iter().filter(|info| !info.compressed) {
         let plain = info.to_path(base);
-        if fs::metadata(&plain).is_ok_and(|metadata| metadata.ino() == inode) {
+        if fs::symlink_metadata(&plain).is_ok_and(|metadata| metadata.ino() == inode) {
             let compressed = file_rotate::SuffixInfo { suffix: info.suffix, compressed: true };
             fs::rename(partial, compressed.to_path(base))?;
             return fs::remove_file(plain);
@@ -128,4 +162,93 @@ fn replace(base: &Path, inode: u64, partial: &Path) -> io::Result<()> {
     }
     // It was one too many meanwhile.
     fs::remove_file(partial)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_unfinished_file_is_not_followed() {
+        // Attack: whoever may write to the folder of the log lays a link to a file of others where the daemon, which
+        // is root, gzips to.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("victim"), "precious").unwrap();
+        for target in ["victim", "not-there"] {
+            symlink(path(target), path("x.log.gz.partial")).unwrap();
+            fs::write(path("x.log.1"), "old\n").unwrap();
+            fs::set_permissions(path("x.log.1"), PermissionsExt::from_mode(0o640)).unwrap();
+            let _ = fs::remove_file(path("x.log.1.gz"));
+            compress_all(&Names::new(path("x.log"))).unwrap();
+            assert_eq!(fs::read_to_string(path("victim")).unwrap(), "precious");
+            assert!(!path("not-there").exists() && !path("x.log.1").exists());
+            assert!(fs::symlink_metadata(path("x.log.gz.partial")).is_err());
+            let mut text = String::new();
+            let zipped = File::open(path("x.log.1.gz")).unwrap();
+            // Whoever reads the log reads its old files too, compressed or not.
+            assert_eq!(zipped.metadata().unwrap().mode() & 0o7777, 0o640);
+            flate2::read::GzDecoder::new(zipped).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "old\n");
+        }
+    }
+
+    #[test]
+    fn the_unfinished_file_is_for_nobody_else_whatever_was_there() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let partial = folder.path().join("x.log.gz.partial");
+        fs::write(&partial, "of a daemon that died").unwrap();
+        fs::set_permissions(&partial, PermissionsExt::from_mode(0o666)).unwrap();
+        let file = create(&partial).unwrap();
+        assert_eq!((file.metadata().unwrap().mode() & 0o7777, file.metadata().unwrap().len()), (0o600, 0));
+    }
+
+    #[test]
+    fn a_pipe_with_the_name_of_an_old_file_is_left_alone() {
+        // Attack: opened as a file it would hold up the thread for ever, and with it every other log.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&path("x.log.2"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(path("x.log.1"), "old\n").unwrap();
+        compress_all(&Names::new(path("x.log"))).unwrap();
+        assert!(path("x.log.1.gz").exists() && path("x.log.2").exists());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_an_old_file_is_left_alone() {
+        // Attack: whoever may write to the folder of the log, but not read a file of root, lays a link to it, soft or
+        // hard, with the name of an old file, and reads the copy that the daemon makes.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("secret"), "secret\n").unwrap();
+        fs::write(path("other"), "secret\n").unwrap();
+        symlink(path("secret"), path("x.log.3")).unwrap();
+        fs::hard_link(path("other"), path("x.log.2")).unwrap();
+        fs::write(path("x.log.1"), "old\n").unwrap();
+        compress_all(&Names::new(path("x.log"))).unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["other", "secret", "x.log.1.gz", "x.log.2", "x.log.3"]);
+        assert!(fs::symlink_metadata(path("x.log.3")).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_compressed_file_is_the_owner_s_and_never_a_program() {
+        // Attack: an old file with setuid bits makes a file of root that runs as root.
+        let folder = tempfile::TempDir::new().unwrap();
+        let (plain, zipped) = (folder.path().join("x.log.1"), folder.path().join("x.log.1.gz"));
+        let own = folder.path().metadata().unwrap();
+        let root = own.uid() == 0;
+        let ids = if root { (65_534, 65_533) } else { (own.uid(), own.gid()) };
+        fs::write(&plain, "old\n").unwrap();
+        std::os::unix::fs::chown(&plain, Some(ids.0), Some(ids.1)).unwrap();
+        fs::set_permissions(&plain, Permissions::from_mode(0o6755)).unwrap();
+        compress_all(&Names::new(folder.path().join("x.log"))).unwrap();
+        let made = zipped.metadata().unwrap();
+        assert_eq!((made.mode() & 0o7777, made.uid(), made.gid()), (0o644, ids.0, ids.1));
+    }
 }

@@ -13,4 +13,4 @@ pub use compress::Compressor;
 pub use console::{Standard, StdoutDone, StdoutQueue};
 pub use daemon::{Console, DaemonLog};
 pub use syslog::{SYSTEM, SyslogDone, SyslogLines, SyslogQueue};
-pub use writer::{LogConfig, Outcome, Writer};
+pub use writer::{LogConfig, OpenError, Outcome, Writer};

@@ -42,6 +42,27 @@ pub enum Outcome {
     },
 }
 
+/// Why a log file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are in the sentences")]
+pub enum OpenError {
+    /// Its folder is missing, and cannot be made either; in supervisord's words as far as they go.
+    #[error("The directory named as part of the path {path} does not exist, and cannot be made")]
+    Folder { path: PathBuf, source: io::Error },
+    /// Its folder is there.
+    #[error("cannot open the log file {path}")]
+    File { path: PathBuf, source: io::Error },
+}
+
+impl OpenError {
+    /// Whether it may pass by itself: the disk is full, or nobody reads the pipe yet.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let (Self::Folder { source, .. } | Self::File { source, .. }) = self;
+        matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::ENXIO))
+    }
+}
+
 /// A log file that is being written.
 #[derive(Debug)]
 pub struct Writer {
@@ -118,9 +139,13 @@ impl Writer {
         }
     }
 
-    /// Opens the file, so that it is there before anything is written. If it cannot be, the first write says so.
-    pub fn open_now(&mut self, now: Instant) {
-        let _ = self.check_file(now);
+    /// Opens the file, so that it is there before anything is written. If it cannot be, the first write says so too.
+    pub fn open_now(&mut self, now: Instant) -> Result<(), OpenError> {
+        self.check_file(now).map_err(|source| {
+            let path = self.config.path.clone();
+            let folder = path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir());
+            if folder { OpenError::File { path, source } } else { OpenError::Folder { path, source } }
+        })
     }
 
     /// Opens the file anew at the next write.

@@ -140,8 +140,10 @@ impl Child<'_> {
             if !self.place_descriptors(raised, errors) {
                 return Step::Descriptors;
             }
-            if let Some(mark) = self.mark {
-                // Where a lower one is set already, there is the other mark.
+            let own = self.rlimits.iter().any(|(limit, _)| i64::from(*limit) == i64::from(libc::RLIMIT_RSS));
+            if let Some(mark) = self.mark.filter(|_| !own) {
+                // Where a lower one is set already, or the program has its own, which could not be raised above this
+                // one without privilege, there is the other mark.
                 let limit = libc::rlimit { rlim_cur: mark, rlim_max: mark };
                 libc::setrlimit(libc::RLIMIT_RSS, &raw const limit);
             }

@@ -13,6 +13,8 @@ use nix::unistd::{
     ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, read, setsid, write,
 };
 
+use super::signals;
+
 /// How whoever started the daemon learns that it ended before it was up, if it says nothing better.
 const EXIT_FAILED: i32 = 2;
 
@@ -23,7 +25,7 @@ pub struct Detached {
 }
 
 /// Goes on in a child with a session of its own; the process that was started waits until that one is up, and exits
-/// with 0, or with the code of the child if it ended before. Must be called while there is one thread, and before
+/// with 0, or with the code of the child if it ended before; signals that it held are the child's. Must be called while there is one thread, and before
 /// the guardian and the pid file are made.
 pub fn daemonize() -> io::Result<Detached> {
     let (waits_read, waits) = pipe2(OFlag::O_CLOEXEC)?;
@@ -31,6 +33,7 @@ pub fn daemonize() -> io::Result<Detached> {
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             drop(waits);
+            signals::pass_on(child);
             let code = wait_for(&waits_read, child);
             // SAFETY: nothing of the daemon's, such as its pid file or buffered output, may be undone or done twice.
             unsafe { libc::_exit(code) }

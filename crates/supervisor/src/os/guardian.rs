@@ -7,7 +7,8 @@
 //!
 //! One mark is a variable of the environment, which also survives a program that sets its limits. The other is a
 //! limit that the kernel inherits and does not apply (RLIMIT_RSS, since Linux 2.4.30): it also marks what was started
-//! with a clean environment in a session of its own by a parent that has exited, such as the job of a `cron`.
+//! with a clean environment in a session of its own by a parent that has exited, such as the job of a `cron`. A program
+//! whose `rlimits` set `rss` has the first mark alone.
 //!
 //! It is made after the daemon has become its user and has left its terminal: a guardian that stayed root would kill
 //! whatever a daemon that is not root any more tells it. Before the daemon executes itself anew it is dismissed.
@@ -25,6 +26,8 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid, write};
+
+use super::signals;
 
 /// The variable by which a process is known to be of this daemon.
 pub const MARK: &str = "SUPERVISOR_DAEMON";
@@ -188,6 +191,7 @@ fn guard(pipe: OwnedFd, mark: &Mark) {
         // SAFETY: to ignore a signal runs no code of ours.
         let _ = unsafe { signal(kind, SigHandler::SigIgn) };
     }
+    signals::accept();
     close_all_but(&pipe);
     let mut pipe = fs::File::from(pipe);
     let mut groups = BTreeSet::new();
@@ -343,6 +347,7 @@ mod tests {
                     path: Path::new("/bin/bash"),
                     argv: &argv,
                     env: &[],
+                    inherited: &[],
                     directory: None,
                     umask: None,
                     nice: None,

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask, raise};
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 
 /// The signals the daemon answers.
@@ -19,6 +20,26 @@ static RAISED: OnceLock<Vec<(Signal, Arc<AtomicBool>)>> = OnceLock::new();
 /// daemon makes other threads: those never take one, so that none is lost in them when the daemon begins anew.
 pub fn hold() {
     let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SIGNALS.into_iter().collect()), None);
+}
+
+/// Gives to another process what waits for this one, which from now on takes its signals as any process does.
+pub(super) fn pass_on(to: Pid) {
+    let held: SigSet = SIGNALS.into_iter().filter(|signal| *signal != Signal::SIGCHLD).collect();
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    loop {
+        // SAFETY: the call reads memory of this frame and tells nothing more of the signal.
+        let number = unsafe { libc::sigtimedwait(held.as_ref(), std::ptr::null_mut(), &raw const at_once) };
+        match Signal::try_from(number) {
+            Ok(signal) => drop(kill(to, signal)),
+            Err(_) => break,
+        }
+    }
+    accept();
+}
+
+/// Ends what [`hold`] began, for a process that has no loop.
+pub(super) fn accept() {
+    let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&SIGNALS.into_iter().collect()), None);
 }
 
 /// Leaves to the program that this process executes next what has come and was not taken.

@@ -6,16 +6,20 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use nix::unistd::{AccessFlags, Pid, access, geteuid, pipe2};
+use nix::unistd::{AccessFlags, Pid, Uid, access, geteuid, pipe2};
+use tokio::io::unix::AsyncFd;
 
 use super::child::{Child, PidVariable, REPORT, Step, read_report};
 use super::guardian::Guardian;
+use super::pipes;
 use super::user::Ids;
 use crate::config::Rlimit;
 
@@ -32,6 +36,8 @@ pub struct Plan<'a> {
     pub argv: &'a [String],
     /// Its whole environment but for `LISTEN_*`, `NOTIFY_SOCKET` and `WATCHDOG_*`.
     pub env: &'a [(String, String)],
+    /// What is no UTF-8 of it, none of it twice.
+    pub inherited: &'a [(&'a OsStr, &'a OsStr)],
     /// Where it works.
     pub directory: Option<&'a Path>,
     /// Its umask, if it is another one than the daemon's.
@@ -161,17 +167,81 @@ pub fn find(command: &str, path: Option<&OsStr>) -> Result<PathBuf, SpawnError> 
     Ok(file)
 }
 
+/// A process that is on its way to its program.
+#[derive(Debug)]
+#[must_use = "it runs, and nobody knows it"]
+pub struct Begun {
+    words: Words,
+    pid: Pid,
+    errors: Rc<OwnedFd>,
+    watch: Option<AsyncFd<Rc<OwnedFd>>>,
+    until: Instant,
+}
+
+impl Begun {
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Has the loop hear of it.
+    pub fn watch(&mut self) {
+        self.watch = pipes::watch(&self.errors).ok();
+    }
+
+    /// Whether [`Self::finish`] has nothing to wait for.
+    pub fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.watch {
+            Some(watch) => watch.poll_read_ready(context).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// When that is so in any case.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.until - EXEC_WAIT
+    }
+
+    /// Waits until the program runs and returns its pid, or returns the step that failed.
+    pub fn finish(self) -> Result<u32, SpawnError> {
+        match read_error(&self.errors, self.until) {
+            None => Ok(self.pid()),
+            Some(failed) => {
+                let _ = nix::sys::wait::waitpid(self.pid, None);
+                Err(self.words.step_failed(None, failed))
+            }
+        }
+    }
+}
+
 /// Forks and executes. Returns once the program runs, or with the step that failed.
 pub fn spawn(name: &str, plan: &Plan<'_>) -> Result<u32, SpawnError> {
+    begin(name, plan)?.finish()
+}
+
+/// Forks, and leaves it to [`Begun::finish`] to wait until the program runs: others may begin meanwhile.
+pub fn begin(name: &str, plan: &Plan<'_>) -> Result<Begun, SpawnError> {
+    let words = Words::new(name, plan);
     let nul = |_| SpawnError::Step { step: format!("use the words of {name}"), errno: Errno::EINVAL };
     let path = CString::new(plan.path.as_os_str().as_bytes()).map_err(nul)?;
     let argv = strings(plan.argv.iter().map(String::as_str)).map_err(nul)?;
     let (env, mut pids) = environment(plan);
-    let env = strings(env.iter().map(String::as_str)).map_err(nul)?;
+    let mut env = strings(env.iter().map(String::as_str)).map_err(nul)?;
+    for (name, value) in plan.inherited {
+        env.push(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).map_err(nul)?);
+    }
     let directory = plan.directory.map(|path| CString::new(path.as_os_str().as_bytes()));
     let directory = directory.transpose().map_err(nul)?;
     let (errors, errors_write) = pipe2(OFlag::O_CLOEXEC)
-        .map_err(|errno| step_failed(name, plan, Some("make a pipe"), (Step::Descriptors, errno)))?;
+        .map_err(|errno| words.step_failed(Some("make a pipe"), (Step::Descriptors, errno)))?;
     let argv_pointers = pointers(&argv, &mut []);
     let env_pointers = pointers(&env, &mut pids);
     let rlimits: Vec<_> = plan.rlimits.iter().map(|limit| (limit.resource, limit.value)).collect();
@@ -206,43 +276,60 @@ pub fn spawn(name: &str, plan: &Plan<'_>) -> Result<u32, SpawnError> {
     match pid {
         -1 if errno == Errno::EAGAIN => Err(SpawnError::TooManyProcesses(name.to_owned())),
         -1 => Err(SpawnError::Fork { name: name.to_owned(), errno }),
-        pid => match read_error(&errors, EXEC_WAIT) {
-            None => Ok(pid.unsigned_abs()),
-            Some(failed) => {
-                let _ = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
-                Err(step_failed(name, plan, None, failed))
-            }
-        },
+        pid => {
+            let (pid, errors) = (Pid::from_raw(pid), Rc::new(errors));
+            Ok(Begun { words, pid, errors, watch: None, until: Instant::now() + EXEC_WAIT })
+        }
     }
 }
 
-/// The error of a step, in supervisord's words where it has some.
-fn step_failed(name: &str, plan: &Plan<'_>, text: Option<&str>, (step, errno): (Step, Errno)) -> SpawnError {
-    let step = match (text, step) {
-        _ if matches!(errno, Errno::EMFILE | Errno::ENFILE) => {
-            return SpawnError::TooManyFiles(name.to_owned());
+/// What the sentence about a step that failed names.
+#[derive(Debug)]
+struct Words {
+    name: String,
+    command: String,
+    directory: PathBuf,
+    uid: Option<Uid>,
+    limits: Vec<&'static str>,
+}
+
+impl Words {
+    fn new(name: &str, plan: &Plan<'_>) -> Self {
+        Self {
+            name: name.to_owned(),
+            command: plan.argv.first().cloned().unwrap_or_default(),
+            directory: plan.directory.map(Path::to_owned).unwrap_or_default(),
+            uid: plan.ids.map(|ids| ids.uid),
+            limits: plan.rlimits.iter().map(|limit| limit.name).collect(),
         }
-        (Some(text), _) => text.to_owned(),
-        (None, Step::Session) => "make a session".to_owned(),
-        (None, Step::Descriptors) => "pass on descriptors".to_owned(),
-        (None, Step::Limit(place)) => {
-            format!("set limit {}", plan.rlimits.get(usize::from(place)).map_or("", |limit| limit.name))
-        }
-        (None, Step::Nice) => "set nice".to_owned(),
-        (None, Step::User) => {
-            let user = plan.ids.map_or_else(String::new, |ids| ids.uid.to_string());
-            let why = match errno {
-                Errno::EPERM if !geteuid().is_root() => "Can't drop privilege as nonroot user".to_owned(),
-                errno => format!("{errno:?}"),
-            };
-            return SpawnError::User { user, why };
-        }
-        (None, Step::Directory) => {
-            format!("chdir to {}", plan.directory.unwrap_or(Path::new("")).display())
-        }
-        (None, Step::Exec) => format!("exec {}", plan.argv.first().map_or("", String::as_str)),
-    };
-    SpawnError::Step { step, errno }
+    }
+
+    /// The error of a step, in supervisord's words where it has some.
+    fn step_failed(&self, text: Option<&str>, (step, errno): (Step, Errno)) -> SpawnError {
+        let step = match (text, step) {
+            _ if matches!(errno, Errno::EMFILE | Errno::ENFILE) => {
+                return SpawnError::TooManyFiles(self.name.clone());
+            }
+            (Some(text), _) => text.to_owned(),
+            (None, Step::Session) => "make a session".to_owned(),
+            (None, Step::Descriptors) => "pass on descriptors".to_owned(),
+            (None, Step::Limit(place)) => {
+                format!("set limit {}", self.limits.get(usize::from(place)).unwrap_or(&""))
+            }
+            (None, Step::Nice) => "set nice".to_owned(),
+            (None, Step::User) => {
+                let user = self.uid.map_or_else(String::new, |uid| uid.to_string());
+                let why = match errno {
+                    Errno::EPERM if !geteuid().is_root() => "Can't drop privilege as nonroot user".to_owned(),
+                    errno => format!("{errno:?}"),
+                };
+                return SpawnError::User { user, why };
+            }
+            (None, Step::Directory) => format!("chdir to {}", self.directory.display()),
+            (None, Step::Exec) => format!("exec {}", self.command),
+        };
+        SpawnError::Step { step, errno }
+    }
 }
 
 /// The variables, and those that hold the child's own pid.
@@ -273,8 +360,7 @@ fn pointers(strings: &[CString], pids: &mut [PidVariable]) -> Vec<*const libc::c
 }
 
 /// Step and error of a child that failed; `None` once it executes, for then the pipe is closed.
-fn read_error(pipe: &OwnedFd, wait: Duration) -> Option<(Step, Errno)> {
-    let until = Instant::now() + wait;
+fn read_error(pipe: &OwnedFd, until: Instant) -> Option<(Step, Errno)> {
     let mut bytes = [0; REPORT];
     loop {
         let left = until.saturating_duration_since(Instant::now());

@@ -87,12 +87,16 @@ impl Supervisor {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.start == start) else { return };
         let (name, group) = (entry.config.name.clone(), entry.config.group.clone());
         log::debug!("'{name}' stdout output:\n{}", crate::events::text(bytes));
-        let outcomes = entry.listener.as_mut().map(|listener| listener.on_stdout(bytes)).unwrap_or_default();
+        let definition = self.groups.get(&group).and_then(|definition| definition.group.listener.as_ref());
+        let handler = definition.map(|listener| listener.result_handler).unwrap_or_default();
+        let outcomes =
+            entry.listener.as_mut().map(|listener| listener.on_stdout(bytes, handler)).unwrap_or_default();
         let Some(pool) = self.pools.get_mut(&group) else { return };
         for outcome in outcomes {
             match outcome {
                 Outcome::Log(line) => tell([line]),
                 Outcome::Ready => {}
+                Outcome::Show(lines) => self.shared.stdout.write(&lines),
                 Outcome::Result { ok: true } => pool.processed(&name),
                 Outcome::Result { ok: false } | Outcome::Violation => tell(pool.rejected(&name)),
             }

@@ -1,8 +1,11 @@
 //! Answers clients: each call goes to the part that knows.
 
+use std::error::Error;
+
 use tokio::sync::oneshot;
 
 use super::Supervisor;
+use super::own_log::try_log;
 use super::waiters::Goal;
 use crate::ctl::commands::API_VERSION;
 use crate::ctl::fault::{Fault, FaultCode};
@@ -83,9 +86,14 @@ impl Supervisor {
         let _ = answer.send(now);
     }
 
-    /// A broken configuration is found before anything is stopped for it.
+    /// What the new run would refuse to start with is found before anything is stopped for it.
     fn restart(&mut self) -> Answer {
-        self.source.load().map_err(|mistakes| Fault::new(FaultCode::CantReread, &mistakes.to_string()))?;
+        let refuse = |why: &str| Fault::new(FaultCode::CantReread, why);
+        let config = self.source.load().map_err(|mistakes| refuse(&mistakes.to_string()))?;
+        try_log(&config.supervisord).map_err(|error| match error.source() {
+            Some(source) => refuse(&format!("{error}: {source}")),
+            None => refuse(&error.to_string()),
+        })?;
         self.begin_shutdown(true);
         Ok(true.into())
     }

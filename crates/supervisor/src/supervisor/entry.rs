@@ -58,6 +58,8 @@ pub(super) struct Entry {
     /// What the log last said it waits for.
     pub(super) told: Option<Vec<String>>,
     pub(super) after_stop: Option<AfterStop>,
+    /// Other processes of the same program that are on their way out: it starts once they are gone.
+    pub(super) after: Vec<Id>,
     /// Counts processes, so that what an old one's check says is not taken for the new one's.
     pub(super) start: u64,
     pub(super) checks: Checks,
@@ -80,6 +82,7 @@ impl Entry {
             drained: false,
             told: None,
             after_stop: None,
+            after: Vec::new(),
             start: 0,
             checks: Checks::default(),
             started: None,
@@ -124,6 +127,13 @@ impl Entry {
     /// Whether it needs this socket to stay open.
     pub(super) fn holds(&self, socket: &str) -> bool {
         self.life.state().is_running() && self.config.uses(socket)
+    }
+
+    /// Whether it is a process of the same section that is still on its way out, for good.
+    pub(super) fn leaves(&self, new: &config::Program) -> bool {
+        matches!(self.after_stop, Some(AfterStop::Remove))
+            && self.config.program == new.program
+            && !self.life.state().is_stopped()
     }
 
     pub(super) fn reopen_logs(&self) {

@@ -7,6 +7,7 @@ use super::entry::{AfterStop, Entry, Id};
 use super::output::Output;
 use crate::config::{self, Definition};
 use crate::events::{Event, Stream};
+use crate::program::name::namespec;
 
 impl Supervisor {
     /// Adds a group; its programs start by themselves if they are to.
@@ -45,26 +46,46 @@ impl Supervisor {
         Some(definition)
     }
 
-    /// Adds a program to a group; [`Supervisor::arrange`] must follow.
+    /// Adds a program to a group; [`Supervisor::arrange`] must follow. What is on its way out from another place
+    /// with the same section holds its port and its log: the new one starts after it.
     pub(super) fn add(&mut self, config: config::Program) {
-        let id = self.next_id;
-        self.next_id += 1;
-        if let Some(entry) = self.leaving(&config) {
+        let leaving: Vec<Id> =
+            self.entries.iter().filter(|(_, entry)| entry.leaves(&config)).map(|(id, _)| *id).collect();
+        if let Some((own, entry)) = self.leaving(&config) {
+            entry.after.extend(leaving.into_iter().filter(|id| *id != own));
             entry.after_stop = Some(AfterStop::Replace(Box::new(config)));
             return;
         }
+        if !leaving.is_empty() && config.autostart {
+            let names: Vec<String> = leaving.iter().map(|id| self.namespec(*id)).collect();
+            let new = namespec(&config.group, &config.name);
+            log::info!("waiting for {} to stop before {new} starts", names.join(", "));
+        }
+        self.add_after(config, leaving);
+    }
+
+    /// Adds a program that starts once these are gone; [`Supervisor::arrange`] must follow.
+    pub(super) fn add_after(&mut self, config: config::Program, after: Vec<Id>) {
+        let id = self.next_id;
+        self.next_id += 1;
         let output = |stream| Rc::new(Output::new(&config, stream, &self.shared));
         let (stdout, stderr) = (output(Stream::Stdout), output(Stream::Stderr));
-        self.entries.insert(id, Entry::new(id, config, stdout, stderr));
+        let mut entry = Entry::new(id, config, stdout, stderr);
+        entry.after = after;
+        self.entries.insert(id, entry);
         self.unsettled = true;
     }
 
+    /// Whether it must not start yet, because others of its program are not gone.
+    pub(super) fn comes_after(&self, entry: &Entry) -> bool {
+        entry.after.iter().any(|id| self.entries.contains_key(id))
+    }
+
     /// A program of this name that is still on its way out.
-    fn leaving(&mut self, config: &config::Program) -> Option<&mut Entry> {
-        self.entries.values_mut().find(|entry| {
-            entry.after_stop.is_some()
-                && (&entry.config.group, &entry.config.name) == (&config.group, &config.name)
-        })
+    fn leaving(&mut self, config: &config::Program) -> Option<(Id, &mut Entry)> {
+        let same = |entry: &Entry| (&entry.config.group, &entry.config.name) == (&config.group, &config.name);
+        let mut leaving = self.entries.iter_mut().filter(|(_, entry)| entry.after_stop.is_some());
+        leaving.find(|(_, entry)| same(entry)).map(|(id, entry)| (*id, entry))
     }
 
     /// Forgets a program, and closes the sockets that nobody else holds; [`Supervisor::arrange`] must follow.

@@ -9,6 +9,7 @@ mod groups;
 mod inbox;
 mod input;
 mod output;
+pub(crate) mod own_log;
 mod queue;
 mod reload;
 mod remains;
@@ -35,7 +36,6 @@ use crate::os::guardian::Guardian;
 use crate::os::notify::{Folder, Message};
 use crate::os::reaper;
 use crate::os::signals::Signals;
-use crate::os::spawn::SpawnError;
 use crate::probe::Running;
 use crate::program::{Action, Exit, Input, Level, ProcessState};
 use broadcast::Ticks;
@@ -46,13 +46,14 @@ use output::{Output, Shared};
 use queue::Graph;
 use remains::Remains;
 use sockets::Sockets;
+use spawning::{Begun, heard};
 use stop::Shutdown;
 use waiters::Waiter;
 
 /// Calls and results of checks that wait for the loop.
 const QUEUE_MAX: usize = 256;
 /// Processes that are collected, and perhaps made again, before everybody else has his turn.
-const DEATHS_MAX: usize = 16;
+const DEATHS_MAX: usize = 4;
 
 /// How the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,10 @@ pub struct Supervisor {
     /// More have exited than were dealt with in one go.
     unreaped: bool,
     next_id: Id,
+    /// Processes on their way to their programs, in the order in which they began.
+    begun: Vec<Begun>,
+    /// The start under way is one that a client waits for.
+    is_asked: bool,
     by_pid: HashMap<u32, Id>,
     /// Commands of checks, and who waits for them.
     check_pids: Rc<RefCell<HashMap<u32, oneshot::Sender<Exit>>>>,
@@ -171,6 +176,8 @@ impl Supervisor {
             unsettled: true,
             unreaped: false,
             next_id: 0,
+            begun: Vec::new(),
+            is_asked: false,
             by_pid: HashMap::new(),
             check_pids: Rc::default(),
             notify_folder: None,
@@ -189,16 +196,19 @@ impl Supervisor {
         supervisor.emit(&Event::SupervisorRunning);
         supervisor.settle();
         while !supervisor.is_done() {
-            let deadline = supervisor.deadline();
+            let deadline = supervisor.deadline(Instant::now());
             tokio::select! {
                 raised = signals.wait() => supervisor.on_signals(&raised),
                 Some((call, answer)) = calls.recv() => supervisor.on_call(call, answer),
                 Some(note) = noted.recv() => supervisor.on_note(note),
                 () = inbox.arrived() => supervisor.on_said(),
-                () = tokio::task::yield_now(), if supervisor.unreaped => supervisor.reap(),
+                pid = heard(&supervisor.begun) => drop(supervisor.finish_begun(pid)),
+                () = std::future::ready(()), if supervisor.unreaped => supervisor.reap(),
                 () = sleep_until(deadline) => supervisor.on_time(Instant::now()),
             }
             supervisor.settle();
+            // Clients and outputs have their turn however much there is to do here.
+            tokio::task::yield_now().await;
         }
         supervisor.end()
     }
@@ -251,6 +261,10 @@ impl Supervisor {
                 return self.look_at_remains(Instant::now());
             };
             let number = pid.as_raw().unsigned_abs();
+            // It was quicker than the word that it runs; if it never ran, it is collected with that.
+            if self.finish_begun(number) && !self.by_pid.contains_key(&number) {
+                continue;
+            }
             let id = self.by_pid.remove(&number);
             let grace = id.and_then(|id| self.grace(id));
             if let (Some(guardian), Some(_)) = (&self.guardian, id) {
@@ -285,13 +299,14 @@ impl Supervisor {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let lives = self.entries.values().filter_map(|entry| entry.life.deadline());
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let waiters = self.waiters.iter().filter_map(Waiter::deadline);
         let remains = self.remains.iter().map(Remains::deadline);
         lives
             .chain(remains)
+            .chain(self.begun.iter().map(|begun| begun.deadline(now)))
             .chain(self.sockets.deadline())
             .chain(shutdown)
             .chain(waiters)
@@ -312,6 +327,7 @@ impl Supervisor {
             }
             self.feed(id, Input::Timeout);
         }
+        self.finish_overdue(now);
         self.sockets.close_due(now);
         self.look_at_remains(now);
         self.report_waiters(now);
@@ -342,10 +358,7 @@ impl Supervisor {
                     Action::Spawn if self.shutdown.is_some() => {
                         inputs.push(Input::SpawnFailed("shutting down".to_owned()))
                     }
-                    Action::Spawn => inputs.push(match self.spawn(id) {
-                        Ok(pid) => Input::Spawned(pid),
-                        Err(error) => self.spawn_failed(id, &error),
-                    }),
+                    Action::Spawn => inputs.extend(self.spawn(id)),
                     Action::Entered(entered) => self.entered(id, entered),
                     Action::Terminate => inputs.extend(self.signal(id, None)),
                     Action::Kill => inputs.extend(self.signal(id, Some(Signal::SIGKILL))),
@@ -353,15 +366,6 @@ impl Supervisor {
             }
         }
         self.after(id);
-    }
-
-    /// The program's own log says it too, where those who look for it look first.
-    fn spawn_failed(&self, id: Id, error: &SpawnError) -> Input {
-        if let (Some(text), Some(entry)) = (error.on_stderr(), self.entries.get(&id)) {
-            let output = if entry.config.redirect_stderr { &entry.stdout } else { &entry.stderr };
-            output.write(text.as_bytes());
-        }
-        Input::SpawnFailed(error.to_string())
     }
 
     /// What follows from the state that a program is in now.

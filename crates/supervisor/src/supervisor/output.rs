@@ -198,7 +198,7 @@ impl Output {
     pub(super) fn reopen(&self) {
         if let Some(writer) = self.writer.borrow_mut().as_mut() {
             writer.reopen();
-            writer.open_now(Instant::now());
+            let _ = writer.open_now(Instant::now());
         }
     }
 
@@ -209,7 +209,7 @@ impl Output {
     /// Reads the output of a process until its end, beside the loop.
     pub(super) fn read(self: &Rc<Self>, pipe: OwnedFd, id: Id, start: u64, pid: u32) {
         if let Some(writer) = self.writer.borrow_mut().as_mut() {
-            writer.open_now(Instant::now());
+            let _ = writer.open_now(Instant::now());
         }
         let channel = RefCell::new(Channel::new(self.capture_maxbytes, self.strip_ansi));
         let source = Rc::new(Source { pipe: Rc::new(pipe), id, start, pid, channel, over: Notify::new() });

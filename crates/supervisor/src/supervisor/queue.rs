@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Supervisor;
 use super::entry::{Entry, Id};
+use super::spawning::BEGUN_MAX;
 use crate::program::Input;
 use crate::program::order::{Node, Order};
 
@@ -121,6 +122,13 @@ impl Supervisor {
         }
         let wanted: Vec<Id> = self.graph.ids.iter().copied().filter(|id| self.entries[id].wanted).collect();
         for id in wanted {
+            if self.begun.len() >= BEGUN_MAX {
+                return;
+            }
+            // A start that failed at once may have changed everything.
+            if !self.entries.get(&id).is_some_and(|entry| entry.wanted && !self.comes_after(entry)) {
+                continue;
+            }
             let mut waits_for: Vec<String> = self
                 .graph
                 .depends_on(id)

@@ -1,7 +1,7 @@
 //! Reloading: what changed restarts, what did not keeps running, and a broken file changes nothing.
 
 use super::Supervisor;
-use super::entry::{AfterStop, Id};
+use super::entry::{AfterStop, Entry, Id};
 use crate::config::{Config, Definition, Diff, Mistakes, diff};
 
 impl Supervisor {
@@ -36,11 +36,17 @@ impl Supervisor {
                 self.stop_for(id, AfterStop::Remove);
             }
         }
+        let mut changed = Vec::with_capacity(diff.changed.len());
         for name in diff.changed {
             log::info!("changed: {name}");
             if let Some(definition) = self.config.definition(&name) {
-                self.change_group(definition);
+                self.stop_changed(&definition);
+                changed.push(definition);
             }
+        }
+        // What is new may have been in any of the others.
+        for definition in changed {
+            self.change_group(definition);
         }
         for name in diff.added {
             log::info!("added: {name}");
@@ -51,13 +57,12 @@ impl Supervisor {
         self.arrange();
     }
 
-    /// Replaces those programs of a group that changed.
-    fn change_group(&mut self, new: Definition) {
-        let name = new.group.name.clone();
-        let Some(old) = self.groups.remove(&name) else { return };
-        for id in self.ids_of(&name) {
+    /// Stops those programs of a group that changed.
+    fn stop_changed(&mut self, new: &Definition) {
+        let name = &new.group.name;
+        for id in self.ids_of(name) {
             let program = self.entries[&id].config.name.clone();
-            if new.has_same(&old, &program) {
+            if self.groups.get(name).is_none_or(|old| new.has_same(old, &program)) {
                 continue;
             }
             match new.programs.iter().find(|new| new.name == program) {
@@ -65,6 +70,12 @@ impl Supervisor {
                 None => self.stop_for(id, AfterStop::Remove),
             }
         }
+    }
+
+    /// Adds the programs that are new in a group, and takes it as it is now.
+    fn change_group(&mut self, new: Definition) {
+        let name = new.group.name.clone();
+        let Some(old) = self.groups.remove(&name) else { return };
         for program in &new.programs {
             if !old.programs.iter().any(|old| old.name == program.name) {
                 self.add(program.clone());
@@ -93,10 +104,11 @@ impl Supervisor {
             .map(|(id, _)| *id)
             .collect();
         for id in &stopped {
-            let after = self.remove(*id).and_then(|entry| entry.after_stop);
-            if let Some(AfterStop::Replace(program)) = after {
-                self.add(*program);
-            }
+            let Some(Entry { after_stop: Some(AfterStop::Replace(program)), after, .. }) = self.remove(*id)
+            else {
+                continue;
+            };
+            self.add_after(*program, after);
         }
         if !stopped.is_empty() {
             self.arrange();

@@ -1,9 +1,13 @@
 //! Makes the process of a program, and those of its checks.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use super::entry::Id;
@@ -13,9 +17,142 @@ use crate::os::guardian::MARK;
 use crate::os::notify::NotifySocket;
 use crate::os::pipes;
 use crate::os::spawn::{self, Plan, SpawnError};
+use crate::program::Input;
+
+/// Processes on their way to their programs at which a start of many waits: as many as keep both cores of a small
+/// machine busy. One that hangs, on a disk that does not answer, counts for a second.
+pub(super) const BEGUN_MAX: usize = 8;
+
+/// How long those that began later wait for one, so that the log has them in their order.
+const ORDER_WAIT: Duration = Duration::from_millis(200);
+
+/// A process of a program that does not run yet, and our ends of what it was given.
+pub(super) struct Begun {
+    id: Id,
+    process: spawn::Begun,
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    notify: Option<NotifySocket>,
+    /// Others were on their way, with descriptors of their own.
+    beside: bool,
+}
+
+impl Begun {
+    /// The pid that it has.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// When it is no longer waited for: by those that began after it, or at all.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
+        let late = self.process.at() + ORDER_WAIT;
+        if late > now { late } else { self.process.until() }
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        self.process.at() + ORDER_WAIT <= now
+    }
+}
+
+/// Waits until it is known of one of them whether its program runs; its pid. They are heard in the order in which they
+/// began, but that none waits long for one that hangs.
+pub(super) async fn heard(begun: &[Begun]) -> u32 {
+    let known = |context: &mut Context<'_>| {
+        let now = Instant::now();
+        for begun in begun {
+            if begun.process.poll_heard(context).is_ready() {
+                return Some(begun.pid());
+            }
+            if !begun.is_late(now) {
+                return None;
+            }
+        }
+        None
+    };
+    poll_fn(|context| known(context).map_or(Poll::Pending, Poll::Ready)).await
+}
+
+/// Sockets that the daemon itself was given are not its programs'.
+const NOT_PASSED_ON: [&str; 6] =
+    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 impl Supervisor {
-    pub(super) fn spawn(&mut self, id: Id) -> Result<u32, SpawnError> {
+    /// Makes the process of a program. What came of it is heard later, but for a client that waits for it.
+    pub(super) fn spawn(&mut self, id: Id) -> Option<Input> {
+        let mut begun = match self.begin_spawn(id) {
+            Ok(begun) => begun,
+            Err(error) => return Some(self.told(id, !self.begun.is_empty(), Err(error))),
+        };
+        if self.is_asked {
+            return Some(self.spawned(begun));
+        }
+        begun.process.watch();
+        self.begun.push(begun);
+        None
+    }
+
+    /// Tells the program of this process, if it is one on its way, whether it runs; waits for that if it must.
+    pub(super) fn finish_begun(&mut self, pid: u32) -> bool {
+        let Some(place) = self.begun.iter().position(|begun| begun.pid() == pid) else { return false };
+        let begun = self.begun.remove(place);
+        let id = begun.id;
+        let input = self.spawned(begun);
+        self.feed(id, input);
+        true
+    }
+
+    /// Waits until it is known whether this program runs, if it is on its way.
+    pub(super) fn finish_start(&mut self, id: Id) {
+        if let Some(pid) = self.begun.iter().find(|begun| begun.id == id).map(Begun::pid) {
+            self.finish_begun(pid);
+        }
+    }
+
+    pub(super) fn finish_overdue(&mut self, now: Instant) {
+        while let Some(begun) = self.begun.iter().find(|begun| begun.deadline(now) <= now) {
+            self.finish_begun(begun.pid());
+        }
+    }
+
+    /// Whether it is not known yet if this program runs.
+    pub(super) fn is_begun(&self, id: Id) -> bool {
+        self.begun.iter().any(|begun| begun.id == id)
+    }
+
+    fn spawned(&mut self, begun: Begun) -> Input {
+        let (id, beside) = (begun.id, begun.beside);
+        let result = self.finish_spawn(begun);
+        self.told(id, beside, result)
+    }
+
+    /// What the program is told about its process.
+    fn told(&mut self, id: Id, beside: bool, result: Result<u32, SpawnError>) -> Input {
+        match result {
+            Ok(pid) => Input::Spawned(pid),
+            // Those on their way beside it may have held what it lacks.
+            Err(SpawnError::TooManyFiles(_)) if beside => {
+                while let Some(pid) = self.begun.first().map(Begun::pid) {
+                    self.finish_begun(pid);
+                }
+                let result = self.begin_spawn(id).and_then(|begun| self.finish_spawn(begun));
+                result.map_or_else(|error| self.spawn_failed(id, &error), Input::Spawned)
+            }
+            Err(error) => self.spawn_failed(id, &error),
+        }
+    }
+
+    /// The program's own log says it too, where those who look for it look first.
+    fn spawn_failed(&self, id: Id, error: &SpawnError) -> Input {
+        if let (Some(text), Some(entry)) = (error.on_stderr(), self.entries.get(&id)) {
+            let output = if entry.config.redirect_stderr { &entry.stdout } else { &entry.stderr };
+            output.write(text.as_bytes());
+        }
+        Input::SpawnFailed(error.to_string())
+    }
+
+    /// Makes the process of a program; [`Self::finish_spawn`] has it run.
+    fn begin_spawn(&mut self, id: Id) -> Result<Begun, SpawnError> {
         let Some(entry) = self.entries.get(&id) else { return Err(SpawnError::NotFound(String::new())) };
         let config = entry.config.clone();
         let step = |step: String| {
@@ -53,6 +190,7 @@ impl Supervisor {
             path: &path,
             argv: &config.command,
             env: &env,
+            inherited: &self.inherited(&env),
             directory: config.directory.as_deref(),
             umask: Some(config.umask.unwrap_or(self.config.supervisord.umask)),
             nice: config.nice,
@@ -70,24 +208,31 @@ impl Supervisor {
                 .map(|alive| alive.timeout),
             guardian: self.guardian.as_ref(),
         };
-        let pid = spawn::spawn(&config.name, &plan)?;
-        drop((in_read, out_write, err_write));
+        let process = spawn::begin(&config.name, &plan)?;
+        let beside = !self.begun.is_empty();
+        Ok(Begun { id, process, stdin: in_write, stdout: out_read, stderr: err_read, notify, beside })
+    }
+
+    /// Waits until the program runs, or says why it does not.
+    fn finish_spawn(&mut self, begun: Begun) -> Result<u32, SpawnError> {
+        let Begun { id, process, stdin, stdout, stderr, notify, .. } = begun;
+        let pid = process.finish()?;
         if let Some(guardian) = &self.guardian {
             guardian.group_began(pid);
         }
         self.by_pid.insert(pid, id);
+        let mut start = 0;
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.stdin = Stdin::new(in_write)
-                .inspect_err(|error| log::error!("cannot write to {}: {error}", config.name))
+            entry.stdin = Stdin::new(stdin)
+                .inspect_err(|error| log::error!("cannot write to {}: {error}", entry.config.name))
                 .ok();
             entry.start += 1;
-            let start = entry.start;
-            entry.stdout.read(out_read, id, start, pid);
-            if let Some(read) = err_read {
-                entry.stderr.read(read, id, start, pid);
+            start = entry.start;
+            entry.stdout.read(stdout, id, start, pid);
+            if let Some(stderr) = stderr {
+                entry.stderr.read(stderr, id, start, pid);
             }
         }
-        let start = self.entries.get(&id).map_or(0, |entry| entry.start);
         self.begin_checks(id, start, notify);
         self.listener_began(id);
         Ok(pid)
@@ -109,6 +254,7 @@ impl Supervisor {
             path: &path,
             argv: command,
             env: &env,
+            inherited: &self.inherited(&env),
             directory: config.directory.as_deref(),
             umask: Some(self.config.supervisord.umask),
             nice: None,
@@ -137,16 +283,15 @@ impl Supervisor {
     fn path(&self, config: &Program) -> Option<OsString> {
         let shared = self.groups.get(&config.group).map_or(&[][..], |group| &group.environment);
         let all = config.environment.iter().chain(shared).chain(&self.source.environment);
-        all.into_iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into())
+        let found = all.into_iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.into());
+        let inherited = || self.source.inherited.iter().find(|(name, _)| name == "PATH");
+        found.or_else(|| inherited().map(|(_, value)| value.clone()))
     }
 
     /// The daemon's environment, then its own additions, then what the configuration says.
     fn child_environment(&self, config: &Program) -> Vec<(String, String)> {
         let mut env: BTreeMap<String, String> = self.source.environment.iter().cloned().collect();
-        // Sockets that the daemon itself was given are not its programs'.
-        for variable in
-            ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
-        {
+        for variable in NOT_PASSED_ON {
             env.remove(variable);
         }
         let mut add = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
@@ -164,5 +309,14 @@ impl Supervisor {
         }
         env.extend(config.environment.iter().cloned());
         env.into_iter().collect()
+    }
+    /// What is no UTF-8 of the daemon's environment, unless `env` says it otherwise.
+    fn inherited(&self, env: &[(String, String)]) -> Vec<(&OsStr, &OsStr)> {
+        let said = |name: &OsStr| {
+            NOT_PASSED_ON.iter().any(|other| name == *other)
+                || env.iter().any(|(other, _)| name == other.as_str())
+        };
+        let inherited = self.source.inherited.iter().filter(|(name, _)| !said(name));
+        inherited.map(|(name, value)| (name.as_os_str(), value.as_os_str())).collect()
     }
 }

@@ -95,6 +95,10 @@ impl Supervisor {
             let held: Vec<ProcessState> =
                 dependants.filter(|other| other.unwanted).map(|other| other.life.state()).collect();
             if held.is_empty() {
+                // What is on its way is told as soon as it is known whether it runs.
+                if self.is_begun(id) {
+                    continue;
+                }
                 if state != ProcessState::Stopping || self.entries[&id].life.begins_anew() {
                     self.feed(id, Input::Stop);
                 }

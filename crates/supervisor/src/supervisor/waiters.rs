@@ -39,6 +39,8 @@ struct Target {
     id: Id,
     /// As the client called it.
     name: String,
+    /// Its own name and its group's: it may be removed while somebody waits.
+    process: (String, String),
     result: Option<Result<(), Fault>>,
 }
 
@@ -57,7 +59,7 @@ impl Supervisor {
         let asked = self.one(name).and_then(|id| self.ask(id, name, goal, true).map(|()| id));
         match asked {
             Ok(id) if wait => {
-                let targets = vec![Target { id, name: name.to_owned(), result: None }];
+                let targets = vec![self.target(id, name, None)];
                 self.wait(Waiter { goal, targets, single: true, report: Instant::now(), answer });
             }
             Ok(id) => drop(answer.send(self.failed_at_once(id, name, goal).map(|()| true.into()))),
@@ -89,7 +91,7 @@ impl Supervisor {
             let name = self.namespec(id);
             let asked = self.ask(id, &name, goal, false);
             let result = if wait { asked.err().map(Err) } else { Some(asked) };
-            targets.push(Target { id, name, result });
+            targets.push(self.target(id, &name, result));
         }
         // So that what can be done at once is, before the log says who is waited for.
         self.settle();
@@ -136,14 +138,16 @@ impl Supervisor {
                 if state == ProcessState::Stopping {
                     log::warn!("process '{}' already running", entry.config.name);
                 }
-                if !at_once {
+                if !at_once || self.comes_after(&self.entries[&id]) {
                     self.want_started(id);
                     return Ok(());
                 }
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.wanted = false;
                 }
+                self.is_asked = true;
                 self.feed(id, Input::Start);
+                self.is_asked = false;
             }
             Goal::Stopped => {
                 if !self.entries[&id].runs() {
@@ -153,6 +157,7 @@ impl Supervisor {
                     return Err(Fault::new(FaultCode::NotRunning, name));
                 }
                 if at_once {
+                    self.finish_start(id);
                     self.feed(id, Input::Stop);
                 } else {
                     self.want_stopped(id);
@@ -190,7 +195,7 @@ impl Supervisor {
                 waiting.push(waiter);
                 continue;
             }
-            let answer = self.answer(waiter.targets, waiter.single);
+            let answer = answer(waiter.targets, waiter.single);
             let _ = waiter.answer.send(answer);
         }
         self.waiters = waiting;
@@ -204,14 +209,14 @@ impl Supervisor {
         }
     }
 
-    fn answer(&self, targets: Vec<Target>, single: bool) -> Answer {
-        if single {
-            let failed = targets.into_iter().find_map(|target| target.result.and_then(Result::err));
-            return failed.map_or(Ok(true.into()), Err);
-        }
-        let statuses =
-            targets.into_iter().map(|target| self.status(target.id, target.result.unwrap_or(Ok(()))).into());
-        Ok(Value::Array(statuses.collect()))
+    fn target(&self, id: Id, name: &str, result: Option<Result<(), Fault>>) -> Target {
+        Target { id, name: name.to_owned(), process: self.process(id), result }
+    }
+
+    /// The names of a process and its group.
+    fn process(&self, id: Id) -> (String, String) {
+        let config = self.entries.get(&id).map(|entry| &entry.config);
+        config.map(|config| (config.name.clone(), config.group.clone())).unwrap_or_default()
     }
 
     fn came_to_rest(&self, id: Id, name: &str, goal: Goal) -> Option<Result<(), Fault>> {
@@ -236,9 +241,19 @@ impl Supervisor {
     }
 
     pub(super) fn status(&self, id: Id, result: Result<(), Fault>) -> CallStatus {
-        let config = self.entries.get(&id).map(|entry| &entry.config);
-        let (name, group) =
-            config.map(|config| (config.name.clone(), config.group.clone())).unwrap_or_default();
+        let (name, group) = self.process(id);
         CallStatus { name, group, result }
     }
+}
+
+fn answer(targets: Vec<Target>, single: bool) -> Answer {
+    if single {
+        let failed = targets.into_iter().find_map(|target| target.result.and_then(Result::err));
+        return failed.map_or(Ok(true.into()), Err);
+    }
+    let statuses = targets.into_iter().map(|target| {
+        let (name, group) = target.process;
+        CallStatus { name, group, result: target.result.unwrap_or(Ok(())) }.into()
+    });
+    Ok(Value::Array(statuses.collect()))
 }

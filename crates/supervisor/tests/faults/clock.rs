@@ -28,11 +28,11 @@ fn a_clock_that_jumps_ends_no_wait_early_and_none_late(place: Place) {
         .to_owned()
         + &shell("stopping", deaf, "stopwaitsecs = 2\nautostart = false\nstdout_logfile = \"%(here)s/up\"");
     let plan = Plan::new(place, &config)
-        .environment("LD_PRELOAD", &faketime().display().to_string())
+        .environment("LD_PRELOAD", faketime())
         .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .environment("FAKETIME_NO_CACHE", "1");
     let offset = plan.path("offset");
-    let plan = plan.environment("FAKETIME_TIMESTAMP_FILE", &offset.display().to_string());
+    let plan = plan.environment("FAKETIME_TIMESTAMP_FILE", offset.display().to_string());
     fs::write(&offset, "+0").unwrap();
     let mut daemon = plan.start();
     daemon.waits_for_state("running", "RUNNING");

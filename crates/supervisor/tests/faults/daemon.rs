@@ -1,5 +1,6 @@
 //! A real daemon in a folder of its own, as an ordinary process or as PID 1 of its own namespaces.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -50,7 +51,7 @@ pub(crate) struct Plan {
     daemon: String,
     rest: String,
     before: String,
-    environment: Vec<(String, String)>,
+    environment: Vec<(OsString, OsString)>,
     arguments: Vec<String>,
     stdout: Option<Stdio>,
     users: bool,
@@ -140,8 +141,8 @@ impl Plan {
         self
     }
 
-    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    pub(crate) fn environment(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 

@@ -7,6 +7,7 @@ mod bomb;
 mod clock;
 mod daemon;
 mod deaths;
+mod early;
 mod flood;
 mod fuse;
 mod handover;

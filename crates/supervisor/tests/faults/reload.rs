@@ -7,7 +7,7 @@ use stack_tests::within;
 use supervisor::ctl::fault::{Fault, FaultCode};
 use supervisor::ctl::xmlrpc::Value;
 
-use crate::daemon::{Daemon, Place, children, places, rounds, seconds, shell, sleeper};
+use crate::daemon::{Daemon, Place, children, places, python, rounds, seconds, shell, sleeper};
 
 places!(
     a_reload_during_a_stop_takes_effect_after_it,
@@ -16,6 +16,10 @@ places!(
     two_clients_that_want_the_opposite_are_both_answered,
     a_program_that_is_removed_while_it_is_restarted_is_removed,
     a_broken_file_changes_nothing_however_it_is_read,
+    who_waits_for_programs_that_are_removed_meanwhile_is_told_their_names,
+    a_program_that_moves_to_another_group_starts_once_it_has_stopped_where_it_was,
+    a_program_that_moves_and_is_removed_changed_or_moved_back_meanwhile_never_runs_twice,
+    a_whole_stop_does_not_wait_for_a_program_that_waits_to_move,
     a_storm_of_reloads_ends_in_the_last_configuration,
 );
 
@@ -53,6 +57,125 @@ fn a_reload_during_a_stop_takes_effect_after_it(place: Place) {
     daemon.wrote("new", "new\n");
     daemon.waits_for_state("a", "RUNNING");
     assert_eq!(daemon.inner_pid("b"), b);
+}
+
+/// Holds a port as long as it runs, and lets go of it late; a second one at the same time fails.
+fn slow_server(name: &str, keys: &str) -> String {
+    let code = "import os, signal, socket, sys, time\n\
+                s = socket.socket(socket.AF_UNIX)\n\
+                s.bind('\\0' + os.getcwd() + '/port')\n\
+                def end(*_):\n    time.sleep(1.5)\n    print('down', flush=True)\n    sys.exit(0)\n\
+                signal.signal(signal.SIGTERM, end)\n\
+                print('up', os.environ.get('N', ''), flush=True)\n\
+                time.sleep(1000)";
+    let always = "directory = \"%(here)s\"\nautorestart = false\nstdout_logfile = \"%(here)s/out\"\n";
+    python(name, code, &format!("{always}{keys}"))
+}
+
+fn a_program_that_moves_to_another_group_starts_once_it_has_stopped_where_it_was(place: Place) {
+    let alone = slow_server("srv", "") + &sleeper("b", "");
+    let grouped = |name: &str| format!("{alone}[group.{name}]\nprograms = [\"srv\"]\n");
+    let daemon = Daemon::start(place, &alone);
+    daemon.waits_for_state("srv", "RUNNING");
+    let (mut before, mut said) = ("srv", "up \n".to_owned());
+    // Into a group, to another, into one that holds others too, and out again.
+    let other = slow_server("srv", "") + &sleeper("b", "") + "[group.aaa]\nprograms = [\"b\"]\n";
+    let both = other.replace("[\"b\"]", "[\"b\", \"srv\"]");
+    let steps = [
+        (grouped("web"), "web:srv"),
+        (grouped("cgi"), "cgi:srv"),
+        (other, "srv"),
+        (both, "aaa:srv"),
+        (alone.clone(), "srv"),
+    ];
+    for (config, name) in steps {
+        daemon.wrote("out", &said);
+        daemon.configure(&config);
+        daemon.signal(Signal::SIGHUP);
+        daemon.logged(&format!("INFO waiting for {before} to stop before {name} starts\n"));
+        said += "down\nup \n";
+        daemon.wrote("out", &said);
+        daemon.waits_for_state(name, "RUNNING");
+        assert!(unknown(&daemon, before));
+        before = name;
+    }
+    assert_eq!(daemon.read("out"), said);
+    assert_eq!(daemon.log().matches("INFO spawned: 'srv'").count(), 6);
+}
+
+fn a_program_that_moves_and_is_removed_changed_or_moved_back_meanwhile_never_runs_twice(place: Place) {
+    let with = |n: usize| slow_server("srv", &format!("environment = {{ N = \"{n}\" }}"));
+    let web = "[group.web]\nprograms = [\"srv\"]\n";
+    let daemon = Daemon::start(place, &with(0));
+    daemon.wrote("out", "up 0\n");
+    let reload = |config: &str, n: usize| {
+        daemon.configure(config);
+        daemon.signal(Signal::SIGHUP);
+        daemon.logged_times("received SIGHUP", n);
+    };
+    // Moved, changed while it waits, told to start by name, and moved on; all while the old one still stops.
+    reload(&(with(0) + web), 1);
+    daemon.waits_for_state("web:srv", "STOPPED");
+    assert_eq!(daemon.state("srv"), "STOPPING");
+    reload(&(with(1) + web), 2);
+    daemon.waits_for_state("web:srv", "STOPPED");
+    assert_eq!(daemon.call("supervisor.startProcess", &["web:srv".into(), false.into()]), Ok(true.into()));
+    assert_eq!(daemon.state("web:srv"), "STOPPED");
+    assert_eq!(daemon.said(&["start", "web:srv"]), "web:srv: started\n");
+    daemon.wrote("out", "up 0\ndown\nup 1\n");
+    // Moved and moved back: the old one goes, and comes again where it was.
+    reload(&with(2), 3);
+    reload(&(with(3) + web), 4);
+    daemon.wrote("out", "up 0\ndown\nup 1\ndown\nup 3\n");
+    daemon.waits_for_state("web:srv", "RUNNING");
+    assert!(unknown(&daemon, "srv"));
+    // Moved and stopped, or removed, while it waits: it does not come.
+    reload(&with(4), 5);
+    daemon.waits_for_state("srv", "STOPPED");
+    assert_eq!(daemon.said(&["stop", "srv"]), "srv: ERROR (not running)\n");
+    within(seconds(10), "the old one is gone", || unknown(&daemon, "web:srv").then_some(()));
+    assert_eq!(daemon.state("srv"), "STOPPED");
+    assert_eq!(daemon.said(&["start", "srv"]), "srv: started\n");
+    daemon.wrote("out", "up 0\ndown\nup 1\ndown\nup 3\ndown\nup 4\n");
+    reload(&(with(5) + web), 6);
+    reload(&sleeper("b", ""), 7);
+    within(seconds(10), "both are gone", || {
+        (unknown(&daemon, "srv") && unknown(&daemon, "web:srv")).then_some(())
+    });
+    daemon.wrote("out", "up 0\ndown\nup 1\ndown\nup 3\ndown\nup 4\ndown\n");
+    assert!(!daemon.log().contains("FATAL"), "{}", daemon.log());
+}
+
+fn a_whole_stop_does_not_wait_for_a_program_that_waits_to_move(place: Place) {
+    let mut daemon = Daemon::start(place, &slow_server("srv", ""));
+    daemon.wrote("out", "up \n");
+    daemon.configure(&(slow_server("srv", "") + "[group.web]\nprograms = [\"srv\"]\n"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.logged("INFO added: web");
+    daemon.stop(seconds(5));
+    assert_eq!(daemon.log().matches("INFO spawned").count(), 1);
+    assert_eq!(daemon.read("out"), "up \ndown\n");
+}
+
+fn who_waits_for_programs_that_are_removed_meanwhile_is_told_their_names(place: Place) {
+    let config = deaf("") + &sleeper("b", "") + "[group.g]\nprograms = [\"a\"]\n";
+    let daemon = Daemon::start(place, &config);
+    daemon.wrote("up", "up\n");
+    let answer = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| daemon.call("supervisor.stopAllProcesses", &[]).unwrap());
+        daemon.waits_for_state("g:a", "STOPPING");
+        daemon.configure(&sleeper("b", ""));
+        daemon.signal(Signal::SIGHUP);
+        daemon.logged("INFO removed: g");
+        stop.join().unwrap()
+    });
+    let mut told: Vec<[&str; 2]> = answer
+        .items()
+        .iter()
+        .map(|one| ["name", "group"].map(|member| one.member(member).and_then(Value::text).unwrap()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [["a", "g"], ["b", "b"]]);
 }
 
 fn unknown(daemon: &Daemon, program: &str) -> bool {

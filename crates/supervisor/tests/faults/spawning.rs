@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use stack_tests::within;
 
 use crate::daemon::{Daemon, Place, Plan, places, seconds, shell, sleeper};
@@ -14,6 +16,7 @@ places!(
     a_fork_that_fails_is_tried_again_until_it_works,
     a_daemon_without_descriptors_says_so_and_answers,
     a_folder_that_never_answers_holds_up_nobody_for_long,
+    programs_that_take_long_to_begin_hold_up_neither_clients_nor_the_end,
     a_user_that_the_daemon_may_not_become_is_told,
     a_program_that_the_system_kills_is_started_again,
 );
@@ -68,7 +71,7 @@ fn a_fork_that_fails_is_tried_again_until_it_works(place: Place) {
         &["-e", "trace=clone,clone3,fork,vfork"],
         "clone,clone3,fork,vfork:error=EAGAIN",
     );
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     daemon.logged("INFO spawnerr: Too many processes in process table to spawn 'a'");
     assert_eq!(daemon.state("a"), "BACKOFF");
     within(seconds(10), "it is tried again", || {
@@ -125,6 +128,22 @@ fn a_folder_that_never_answers_holds_up_nobody_for_long(place: Place) {
     assert_ne!(daemon.inner_pid("other"), before);
     drop(fuse);
     daemon.stop(seconds(5));
+}
+
+fn programs_that_take_long_to_begin_hold_up_neither_clients_nor_the_end(place: Place) {
+    // A folder on a disk that is slow: each process takes longer to begin than the daemon waits for it.
+    let slow = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=chdir"];
+    let slow = [&slow[..], &["-e", "inject=chdir:delay_enter=2500000"]].concat();
+    let keys = "directory = \"/tmp\"\nautorestart = true";
+    let config: String = (0..30).map(|n| sleeper(&format!("p{n}"), keys)).collect();
+    let mut daemon = Plan::new(place, &config).through(&slow).start();
+    daemon.answers_within(seconds(1));
+    assert!(daemon.count("STARTING") > 0, "{}", daemon.log());
+    within(seconds(30), "all run", || (daemon.count("RUNNING") == 30).then_some(()));
+    let pids: Vec<i32> = (0..30).map(|n| daemon.inner_pid(&format!("p{n}"))).collect();
+    pids.into_iter().for_each(|pid| kill(Pid::from_raw(daemon.outer(pid)), Signal::SIGKILL).unwrap());
+    daemon.answers_within(seconds(1));
+    daemon.stop(seconds(8));
 }
 
 fn a_user_that_the_daemon_may_not_become_is_told(place: Place) {

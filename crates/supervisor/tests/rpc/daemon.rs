@@ -38,6 +38,13 @@ impl Daemon {
             .unwrap();
         let daemon = Self { child, folder };
         within(seconds(10), "the daemon listens", || UnixStream::connect(daemon.socket()).ok());
+        within(seconds(10), "every program that starts has a process", || {
+            let all = daemon.call("supervisor.getAllProcessInfo", &[]).ok()?;
+            let number = |info: &Value, name| info.member(name).and_then(Value::int);
+            let on_its_way =
+                |info: &Value| number(info, "state") == Some(10) && number(info, "pid") == Some(0);
+            (!all.items().iter().any(on_its_way)).then_some(())
+        });
         daemon
     }
 

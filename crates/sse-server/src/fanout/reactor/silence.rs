@@ -36,7 +36,7 @@ impl Reactor {
                 let group = stream.group;
                 let round = self.roster.groups.compose_heartbeat(group, position, &mut self.packer);
                 let all = self.roster.groups[group].live.len() as u64;
-                let written = self.write_round(&round);
+                let written = self.write_round(&round, self.next);
                 sent += written;
                 self.counters.heartbeat_failures.fetch_add(all - written, Ordering::Relaxed);
                 self.roster.groups.recycle(&mut vec![round]);
@@ -58,6 +58,7 @@ impl Reactor {
                     self.tally.bytes += part as u64;
                     stream.keep(Arc::clone(beat), part);
                     self.roster.place_behind(slot, self.next);
+                    self.watch(slot);
                 }
                 Sent::Ended(reason) => {
                     self.counters.heartbeat_failures.fetch_add(1, Ordering::Relaxed);

@@ -117,7 +117,8 @@ socket=tcp://Localhost:9002
 ");
     let mail = config.groups.iter().find(|group| group.name == "mail").expect("mail");
     let events = ["PROCESS_STATE_EXITED", "TICK_60"].map(str::to_owned).to_vec();
-    assert_eq!((mail.priority, &mail.listener), (-1, &Some(Listener { events, buffer_size: 50 })));
+    let listener = Listener { events, buffer_size: 50, result_handler: ResultHandler::Default };
+    assert_eq!((mail.priority, &mail.listener), (-1, &Some(listener)));
     assert_eq!((config.programs[0].kind, config.programs[0].priority), (Kind::EventListener, 999));
     let php: Vec<&Program> = config.named("php").collect();
     assert_eq!((php.len(), php[1].name.as_str(), php[1].kind), (2, "php-1", Kind::FcgiProgram));
@@ -131,6 +132,25 @@ socket=tcp://Localhost:9002
         (&tcp.listen, tcp.mode, tcp.name.as_str()),
         (&Listen::Tcp("localhost:9002".to_owned()), None, "fcgi:tcp")
     );
+}
+
+#[test]
+fn a_result_handler_in_python_is_not_loaded_but_that_of_supervisor_stdout_is_built_in() {
+    for (handler, expected, warned) in [
+        ("supervisor_stdout:event_handler", ResultHandler::Stdout, false),
+        ("supervisor.dispatchers:default_handler", ResultHandler::Default, false),
+        ("my:handler", ResultHandler::Default, true),
+    ] {
+        let text = format!("[eventlistener:a]\ncommand=a\nevents=EVENT\nresult_handler={handler}\n");
+        let config = ini(&text);
+        let found = config.groups[0].listener.as_ref().map(|listener| listener.result_handler);
+        assert_eq!(found, Some(expected), "{handler}");
+        let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        let warning = format!(
+            "s.conf:5: `result_handler` is \"{handler}\", but handlers in Python are not loaded: `OK` and `FAIL` are understood"
+        );
+        assert_eq!(told, if warned { vec![warning] } else { vec![] });
+    }
 }
 
 #[test]
@@ -211,11 +231,18 @@ fn what_supervisord_refuses_is_refused_with_its_line() {
             ],
         ),
         (
-            "[supervisord]\n[eventlistener:a]\ncommand=a\nredirect_stderr=true\nresult_handler=my:handler\n",
+            "[supervisord]\n[eventlistener:a]\ncommand=a\nredirect_stderr=true\n",
             &[
                 "s.conf:2: [eventlistener:a] section requires an \"events\" line",
                 "s.conf:4: [eventlistener:a] section sets redirect_stderr=true but this is not allowed because it will interfere with the eventlistener protocol",
-                "s.conf:5: `result_handler` is \"my:handler\", but handlers in Python are not loaded: leave it out",
+            ],
+        ),
+        (
+            "[supervisord]\n[eventlistener:a]\ncommand=a\nevents=TICK_6,EVENT\n[eventlistener:b]\ncommand=b\nevents=%(x)s\n[group:g]\nprograms=%(x)s\n",
+            &[
+                "s.conf:4: Unknown event type TICK_6 in [eventlistener:a] events, did you mean `TICK_5`?",
+                "s.conf:7: \"%(x)s\" names `x`, which stands for nothing here",
+                "s.conf:9: \"%(x)s\" names `x`, which stands for nothing here",
             ],
         ),
         (
@@ -241,6 +268,16 @@ fn what_supervisord_refuses_is_refused_with_its_line() {
     ] {
         refused(text, expected);
     }
+}
+
+#[test]
+fn a_group_whose_programs_cannot_be_read_is_not_told_that_it_has_none() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("s.conf");
+    std::fs::write(&file, "[supervisord]\n[group:g]\nprograms=%(x)s\n").expect("written");
+    let report = source(&file.display().to_string()).check();
+    let told: Vec<&str> = report.mistakes.iter().map(|mistake| mistake.text.as_str()).collect();
+    assert_eq!(told, ["\"%(x)s\" names `x`, which stands for nothing here"]);
 }
 
 #[test]
@@ -406,7 +443,7 @@ proptest::proptest! {
         for file in ["s.conf", "s.toml"] {
             let _ = source(file).parse(&text);
         }
-        let _ = arguments::parse(text.split_whitespace().map(std::ffi::OsString::from), &[]);
+        let _ = arguments::parse(text.split_whitespace().map(OsString::from), &[]);
     }
 }
 

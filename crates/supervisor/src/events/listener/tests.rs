@@ -33,7 +33,7 @@ fn speak(steps: &[Step], size: usize) -> (Vec<String>, ListenerState) {
             IsSent => listener.sent(),
             Says(words) => {
                 for piece in words.as_bytes().chunks(size) {
-                    outcomes.extend(listener.on_stdout(piece));
+                    outcomes.extend(listener.on_stdout(piece, ResultHandler::Default));
                 }
             }
         }
@@ -102,10 +102,13 @@ fn only_ok_is_ok() {
     ] {
         for size in [usize::MAX, 1, 3] {
             let mut listener = Listener::new("x");
-            assert_eq!(listener.on_stdout(b"READY\n").last(), Some(&Outcome::Ready));
+            assert_eq!(listener.on_stdout(b"READY\n", ResultHandler::Default).last(), Some(&Outcome::Ready));
             listener.sent();
-            let outcomes: Vec<_> =
-                answer.as_bytes().chunks(size).flat_map(|piece| listener.on_stdout(piece)).collect();
+            let outcomes: Vec<_> = answer
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|piece| listener.on_stdout(piece, ResultHandler::Default))
+                .collect();
             let result = outcomes.iter().find_map(|outcome| match outcome {
                 Outcome::Result { ok } => Some(*ok),
                 Outcome::Violation => panic!("{answer:?}: {outcomes:?}"),
@@ -168,11 +171,11 @@ fn a_short_word_is_waited_for() {
 fn an_endless_line_is_not_kept() {
     for size in [1000, 4096, 5000, 100_000] {
         let mut listener = Listener::new("x");
-        let _ = listener.on_stdout(b"READY\n");
+        let _ = listener.on_stdout(b"READY\n", ResultHandler::Default);
         listener.sent();
         let mut outcomes = Vec::new();
         for piece in "R".repeat(100_000).into_bytes().chunks(size) {
-            outcomes.extend(listener.on_stdout(piece));
+            outcomes.extend(listener.on_stdout(piece, ResultHandler::Default));
             assert!(listener.buffer.len() <= RESULT_LINE_BYTES_MAX);
         }
         let bad = format!("W x: bad result line: '{}'", "R".repeat(RESULT_LINE_BYTES_MAX));
@@ -187,31 +190,65 @@ fn an_endless_line_is_not_kept() {
 #[test]
 fn a_large_answer_is_not_kept() {
     let mut listener = Listener::new("x");
-    let _ = listener.on_stdout(b"READY\n");
+    let _ = listener.on_stdout(b"READY\n", ResultHandler::Default);
     listener.sent();
-    let _ = listener.on_stdout(b"RESULT 1000000\n");
+    let _ = listener.on_stdout(b"RESULT 1000000\n", ResultHandler::Default);
     for _ in 0..99 {
-        assert_eq!(listener.on_stdout(&[b'O'; 10_000]), []);
+        assert_eq!(listener.on_stdout(&[b'O'; 10_000], ResultHandler::Default), []);
         assert!(listener.buffer.is_empty() && listener.result.len() <= 3);
     }
-    assert_eq!(listener.on_stdout(&[b'O'; 10_000]).last(), Some(&Outcome::Result { ok: false }));
+    assert_eq!(
+        listener.on_stdout(&[b'O'; 10_000], ResultHandler::Default).last(),
+        Some(&Outcome::Result { ok: false })
+    );
+}
+
+#[test]
+fn a_result_that_is_shown_is_kept_only_as_far_as_it_is_shown() {
+    let mut listener = Listener::new("x");
+    let _ = listener.on_stdout(b"READY\n", ResultHandler::Stdout);
+    listener.sent();
+    let head = "processname:web channel:stdout\n";
+    let start = format!("RESULT {}\n{head}", head.len() + 2_000_000);
+    assert_eq!(listener.on_stdout(start.as_bytes(), ResultHandler::Stdout), []);
+    let mut outcomes = Vec::new();
+    for _ in 0..200 {
+        outcomes.extend(listener.on_stdout(&[b'x'; 10_000], ResultHandler::Stdout));
+        assert!(listener.buffer.is_empty() && listener.result.len() <= 1 << 20);
+    }
+    let shown = (1 << 20) - head.len();
+    let line = format!("web stdout | {}\n", "x".repeat(shown));
+    assert_eq!(outcomes.remove(0), Outcome::Show(line.into_bytes()));
+    assert_eq!(
+        lines(outcomes),
+        [
+            format!("W x: {} bytes of its result are too many to be shown", 2_000_000 - shown).as_str(),
+            "D x: event was processed",
+            "D x: BUSY -> ACKNOWLEDGED",
+            "Result { ok: true }",
+        ]
+    );
+    assert_eq!(listener.result.capacity(), 0, "nothing is kept afterwards");
 }
 
 #[test]
 fn a_new_process_begins_anew() {
     let mut listener = Listener::new("x");
-    let _ = listener.on_stdout(b"READY\n");
+    let _ = listener.on_stdout(b"READY\n", ResultHandler::Default);
     listener.sent();
-    let _ = listener.on_stdout(b"RESULT 4\nFA");
+    let _ = listener.on_stdout(b"RESULT 4\nFA", ResultHandler::Default);
     listener.begin();
     assert_eq!(listener.state(), ListenerState::Acknowledged);
-    assert_eq!(listener.on_stdout(b"READY\n").last(), Some(&Outcome::Ready));
+    assert_eq!(listener.on_stdout(b"READY\n", ResultHandler::Default).last(), Some(&Outcome::Ready));
     listener.sent();
-    assert_eq!(listener.on_stdout(b"RESULT 2\nOK").last(), Some(&Outcome::Result { ok: true }));
-    let _ = listener.on_stdout(b"nonsense");
+    assert_eq!(
+        listener.on_stdout(b"RESULT 2\nOK", ResultHandler::Default).last(),
+        Some(&Outcome::Result { ok: true })
+    );
+    let _ = listener.on_stdout(b"nonsense", ResultHandler::Default);
     assert_eq!(listener.state(), ListenerState::Unknown);
     listener.begin();
-    assert_eq!(listener.on_stdout(b"READY\n").last(), Some(&Outcome::Ready));
+    assert_eq!(listener.on_stdout(b"READY\n", ResultHandler::Default).last(), Some(&Outcome::Ready));
 }
 
 proptest! {
@@ -235,7 +272,7 @@ proptest! {
             let mut outcomes = Vec::new();
             for words in &said {
                 for piece in words.concat().as_bytes().chunks(size) {
-                    outcomes.extend(listener.on_stdout(piece));
+                    outcomes.extend(listener.on_stdout(piece, ResultHandler::Default));
                 }
                 if listener.state() == ListenerState::Ready {
                     listener.sent();

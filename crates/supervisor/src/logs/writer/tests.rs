@@ -48,6 +48,32 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
+fn why_a_log_cannot_be_opened_is_one_sentence_and_may_pass_by_itself_or_not() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::write(path("file"), "").unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    let open = |name: &str| {
+        let config = LogConfig { path: path(name), maxbytes: 0, backups: 0, compress: false };
+        let error = Writer::new(config, None).open_now(Instant::now()).err()?;
+        Some((error.to_string().replace(&folder.path().display().to_string(), "HERE"), error.may_pass()))
+    };
+    let told = |text: &str, may_pass| Some((text.to_owned(), may_pass));
+    assert_eq!(open("new/x.log"), None);
+    // Nobody reads it yet.
+    assert_eq!(open("pipe"), told("cannot open the log file HERE/pipe", true));
+    assert_eq!(open("folder"), told("cannot open the log file HERE/folder", false));
+    let missing =
+        "The directory named as part of the path HERE/file/x.log does not exist, and cannot be made";
+    assert_eq!(open("file/x.log"), told(missing, false));
+    for (errno, may_pass) in [(libc::ENOSPC, true), (libc::EDQUOT, true), (libc::EACCES, false)] {
+        let error = OpenError::File { path: path("x"), source: io::Error::from_raw_os_error(errno) };
+        assert_eq!(error.may_pass(), may_pass);
+    }
+}
+
+#[test]
 fn a_file_is_rotated_at_a_line_end_and_old_ones_are_numbered() {
     let folder = TempDir::new().unwrap();
     let mut log = writer(&folder, 10, 2, None);

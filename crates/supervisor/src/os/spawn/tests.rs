@@ -54,6 +54,7 @@ impl Case<'_> {
                 path: &path,
                 argv: &argv,
                 env: &env,
+                inherited: &[],
                 directory: self.directory.map(Path::new),
                 umask: self.umask,
                 nice: self.nice,
@@ -242,6 +243,7 @@ fn who_may_not_become_another_user_is_told_as_supervisord_tells_it() {
             path: Path::new("/bin/true"),
             argv: &[],
             env: &[],
+            inherited: &[],
             directory: None,
             umask: None,
             nice: None,
@@ -255,7 +257,7 @@ fn who_may_not_become_another_user_is_told_as_supervisord_tells_it() {
             watchdog: None,
             guardian: None,
         };
-        step_failed("web", &plan, None, (Step::User, errno)).to_string()
+        Words::new("web", &plan).step_failed(None, (Step::User, errno)).to_string()
     };
     assert_eq!(plan_error(Errno::EINVAL), "couldn't setuid to 12345: EINVAL");
     let root = geteuid().is_root();
@@ -285,7 +287,7 @@ fn no_descriptor_and_no_process_left_is_told_by_the_name_of_the_program() {
 #[test]
 fn an_exec_that_hangs_does_not_hang_the_daemon() {
     let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    assert_eq!(read_error(&read, Duration::from_millis(30)), None);
+    assert_eq!(read_error(&read, Instant::now() + Duration::from_millis(30)), None);
     drop(write);
-    assert_eq!(read_error(&read, Duration::from_secs(100)), None);
+    assert_eq!(read_error(&read, Instant::now() + Duration::from_secs(100)), None);
 }

@@ -127,3 +127,100 @@ fn lines(rest: &mut Vec<u8>, mut bytes: &[u8], on: &mut impl FnMut(&[u8])) {
     }
     rest.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
+
+    fn answer(fields: &str, body: &[u8]) -> Vec<u8> {
+        [HEAD.as_bytes(), fields.as_bytes(), b"\r\n", body].concat()
+    }
+
+    fn chunked(pieces: &[&[u8]]) -> Vec<u8> {
+        let piece = |piece: &&[u8]| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        pieces.iter().flat_map(piece).collect()
+    }
+
+    /// One compressor that flushes after each piece, as a stream of events does.
+    fn packed(pieces: &[&str]) -> Vec<Vec<u8>> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let piece = |piece: &&str| {
+            gzip.write_all(piece.as_bytes()).expect("memory takes it");
+            gzip.flush().expect("memory takes it");
+            std::mem::take(gzip.get_mut())
+        };
+        pieces.iter().map(piece).collect()
+    }
+
+    fn feed(decoder: &mut Decoder, bytes: &[u8], lines: &mut Vec<String>) -> anyhow::Result<()> {
+        decoder.feed(bytes, |line| lines.push(String::from_utf8_lossy(line).into_owned()))
+    }
+
+    /// Reads it cut in two at every place, and byte by byte.
+    #[track_caller]
+    fn check(bytes: &[u8], is_compressed: bool, expected: &[&str]) {
+        let pairs = (0..=bytes.len()).map(|at| vec![&bytes[..at], &bytes[at..]]);
+        for pieces in pairs.chain([bytes.chunks(1).collect()]) {
+            let (mut decoder, mut lines) = (Decoder::new(), Vec::new());
+            for piece in &pieces {
+                feed(&mut decoder, piece, &mut lines).expect("it can be read");
+            }
+            assert_eq!(lines, expected, "first piece of {}", pieces[0].len());
+            assert!(decoder.is_open() && decoder.is_compressed() == is_compressed);
+        }
+    }
+
+    #[test]
+    fn lines_are_the_same_wherever_an_answer_is_cut() {
+        let text = "id: 1-0\ndata: one\n\nid: 2-0\ndata: two\n\nid: 3";
+        let lines = ["id: 1-0", "data: one", "", "id: 2-0", "data: two", ""];
+        check(&answer("", text.as_bytes()), false, &lines);
+        let (a, b) = text.as_bytes().split_at(21);
+        let mut body = chunked(&[a, b]);
+        check(&answer("Transfer-Encoding: chunked\r\n", &body), false, &lines);
+        body.extend_from_slice(b"0\r\n\r\n");
+        check(&answer("transfer-encoding: chunked\r\n", &body), false, &lines);
+        let long = "x".repeat(300);
+        let body = format!("12D;name=value\r\n{long}\n\r\nA\r\nshort one\n\r\n0\r\n\r\n");
+        check(&answer("Transfer-Encoding: chunked\r\n", body.as_bytes()), false, &[&long, "short one"]);
+    }
+
+    #[test]
+    fn compressed_lines_are_read_as_soon_as_their_flush_has_come() {
+        let pieces = ["event: connected\n\n", "id: 1-0\ndata: one\n\n", "id: 2-0\ndata: one and two\n\n"];
+        let packed = packed(&pieces);
+        let body = chunked(&packed.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let fields = "Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n";
+        let lines = ["event: connected", "", "id: 1-0", "data: one", "", "id: 2-0", "data: one and two", ""];
+        check(&answer(fields, &body), true, &lines);
+        // Each event by itself, not with the next.
+        let (mut decoder, mut seen) = (Decoder::new(), Vec::new());
+        feed(&mut decoder, &answer(fields, b""), &mut seen).expect("a head");
+        assert!(!decoder.is_open(), "no body yet");
+        for (piece, count) in packed.iter().zip([2, 5, 8]) {
+            feed(&mut decoder, &chunked(&[piece]), &mut seen).expect("it can be read");
+            assert_eq!(seen, lines[..count]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_stream_is_said_so() {
+        let said = |bytes: &[u8]| {
+            let error = feed(&mut Decoder::new(), bytes, &mut Vec::new()).expect_err("no stream");
+            format!("{error:#}")
+        };
+        assert_eq!(
+            said(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\n\r\nfull"),
+            "no stream: http/1.1 503 service unavailable retry-after: 10 full"
+        );
+        assert_eq!(said(&[b'x'; HEAD_BYTES_MAX + 1]), "a head without an end");
+        let chunk = answer("Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\nz\r\n");
+        assert_eq!(said(&chunk), "a chunk's size with 'z' in it");
+        let plain = answer("Content-Encoding: gzip\r\n", b"not compressed at all");
+        assert!(said(&plain).starts_with("bytes that are not gzip"), "{}", said(&plain));
+    }
+}

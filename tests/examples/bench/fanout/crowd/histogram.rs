@@ -67,3 +67,39 @@ fn middle(bucket: usize) -> f64 {
     let shift = bucket / PER_DOUBLING - 1;
     (((bucket % PER_DOUBLING + PER_DOUBLING) << shift) as f64) + (1_u64 << shift) as f64 / 2.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bucket_is_never_off_by_more_than_three_per_cent_and_buckets_are_in_order() {
+        for micros in (0..5000).chain((0..60).map(|power| 3_u64 << power)).chain([u64::MAX >> 1]) {
+            let is = middle(bucket(micros));
+            assert!((is - micros as f64).abs() <= micros as f64 * 0.03, "{micros} is counted as {is}");
+        }
+        for micros in 0..5000 {
+            assert!((0..=1).contains(&(bucket(micros + 1) - bucket(micros))), "{micros}");
+        }
+    }
+
+    #[test]
+    fn parts_are_those_of_all_that_was_counted_in_every_process() {
+        let mut whole = Histogram::default();
+        assert_eq!(whole.part_ms(0.5), 0.0, "of nothing");
+        let mut parts = [Histogram::default(), Histogram::default()];
+        for micros in 1..=1000_u64 {
+            parts[(micros % 2) as usize].add(micros * 1000);
+        }
+        for part in &parts {
+            whole.merge(&part.to_json());
+        }
+        for (part, ms) in [(0.001, 1.0), (0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {
+            let is = whole.part_ms(part);
+            assert!((is / ms - 1.0).abs() < 0.03, "{part} of all: {is} ms");
+        }
+        let mut one = Histogram::default();
+        one.add(7);
+        assert_eq!([one.part_ms(0.0), one.part_ms(0.5), one.part_ms(1.0)], [0.007; 3]);
+    }
+}

@@ -40,7 +40,7 @@ pub(super) fn topics(is_quick: bool) -> Row {
 }
 
 fn counts(is_quick: bool) -> &'static [usize] {
-    if is_quick { &[100, 4000] } else { &[100, 1000, 10_000, 17_900] }
+    if is_quick { &[100, 4000] } else { &[100, 1000, 10_000, 18_000] }
 }
 
 /// Streams while the topics grow.

@@ -62,16 +62,28 @@ fn alone(event_bytes: usize) -> anyhow::Result<f64> {
     Ok(plain as f64 / (gzip.get_ref().len() + EVENTS as usize * CHUNK_BYTES) as f64)
 }
 
-struct Cost {
-    bytes: f64,
-    cpu: f64,
-    memory_kib: f64,
-    p99_ms: f64,
+/// What a delivery and a stream cost.
+pub(super) struct Cost {
+    pub(super) bytes: f64,
+    pub(super) cpu: f64,
+    pub(super) memory_kib: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// The load that is measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) streams: usize,
+    /// Events a second.
+    pub(super) rate: f64,
+    pub(super) event_bytes: usize,
+    pub(super) wants_gzip: bool,
 }
 
 fn measure(round: &Round<'_>, event_bytes: usize) -> anyhow::Result<Vec<f64>> {
-    let plain = cost(round, event_bytes, false)?;
-    let gzip = cost(round, event_bytes, true)?;
+    let load = Load { streams: STREAMS, rate: RATE, event_bytes, wants_gzip: false };
+    let plain = cost(round, load)?;
+    let gzip = cost(round, Load { wants_gzip: true, ..load })?;
     Ok(vec![
         plain.bytes / gzip.bytes,
         alone(event_bytes)?,
@@ -82,24 +94,25 @@ fn measure(round: &Round<'_>, event_bytes: usize) -> anyhow::Result<Vec<f64>> {
     ])
 }
 
-fn cost(round: &Round<'_>, event_bytes: usize, wants_gzip: bool) -> anyhow::Result<Cost> {
-    let server = round.start(STREAMS + WARM, &[])?;
+pub(super) fn cost(round: &Round<'_>, load: Load) -> anyhow::Result<Cost> {
+    let Load { streams, rate, event_bytes, wants_gzip } = load;
+    let server = round.start(streams + WARM, &[])?;
     let pids = server.pids();
     let plan = |first, count| Plan { first, wants_gzip, ..Plan::new(server.port(), count, TOPIC) };
     let mut publishers = Publishers::open(server.port(), server.wording(), 1, TOPIC, 1, event_bytes)?;
     {
-        let mut warm = Crowd::open(&plan(STREAMS, WARM))?;
+        let mut warm = Crowd::open(&plan(streams, WARM))?;
         warm_up(&mut warm, &mut publishers)?;
         if wants_gzip && warm.stats()?.compressed == 0 {
             anyhow::bail!("not compressed");
         }
     }
     let before = pss_kib(&pids)?;
-    let mut crowd = Crowd::open(&plan(0, STREAMS))?;
-    let memory_kib = (pss_kib(&pids)? - before) / STREAMS as f64;
+    let mut crowd = Crowd::open(&plan(0, streams))?;
+    let memory_kib = (pss_kib(&pids)? - before) / streams as f64;
     warm_up(&mut crowd, &mut publishers)?;
     let before = cpu_micros(&pids)?;
-    let published = publishers.paced(RATE, round.settings.time())?;
+    let published = publishers.paced(rate, round.settings.time())?;
     let stats = delivered(&mut crowd, published)?;
     let (events, cpu) = (stats.events as f64, cpu_micros(&pids)? - before);
     Ok(Cost {

@@ -2,19 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bar, Round, Row, TOPIC, line};
+use super::{Bar, Round, Row, TOPIC, counted, line};
 use crate::fanout::crowd::{Crowd, Plan};
 use crate::fanout::processes::cpu_micros;
 use crate::fanout::servers::Tool;
 
 pub(super) fn row(is_quick: bool) -> Row {
     let (count, interval) = size(is_quick);
+    let tools: &[Tool] = if is_quick { &[Tool::Ours] } else { &[Tool::Ours, Tool::Nginx] };
     Row {
         key: "heartbeats",
-        tools: if is_quick { &[Tool::Ours] } else { &[Tool::Ours, Tool::Nginx] },
+        tools,
         lines: vec![
             line(
-                format!("heartbeats alone, {count} streams every {interval} s: CPU, % of a core"),
+                format!(
+                    "heartbeats alone, {} streams every {interval} s: CPU, % of a core",
+                    counted(count, tools)
+                ),
                 &[Bar::Most(Tool::Ours, 1.0)],
             ),
             line(

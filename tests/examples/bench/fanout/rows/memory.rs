@@ -1,6 +1,6 @@
 //! What a stream costs on which nothing happens.
 
-use super::{Bar, Round, Row, TOPIC, line, publishers, subscribe, warm_up};
+use super::{Bar, Round, Row, TOPIC, counted, line, publishers, subscribe, warm_up};
 use crate::fanout::crowd::{Crowd, Plan};
 use crate::fanout::processes::pss_kib;
 use crate::fanout::servers::Tool;
@@ -8,16 +8,13 @@ use crate::fanout::servers::Tool;
 /// Streams before it is looked for the first time.
 const WARM: usize = 100;
 
+const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::Gunicorn, Tool::Uvicorn];
+
 pub(super) fn row(is_quick: bool) -> Row {
-    let title = format!("memory per idle stream of {}, KiB", streams(is_quick));
+    let title = format!("memory per idle stream of {}, KiB", counted(streams(is_quick), TOOLS));
     let bars = [Bar::Most(Tool::Ours, 1.0), Bar::Most(Tool::Nginx, 10.0)];
     let lines = vec![line(title, &bars)];
-    Row {
-        key: "memory",
-        tools: &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::Gunicorn, Tool::Uvicorn],
-        lines,
-        measure,
-    }
+    Row { key: "memory", tools: TOOLS, lines, measure }
 }
 
 fn streams(is_quick: bool) -> usize {
@@ -25,7 +22,7 @@ fn streams(is_quick: bool) -> usize {
 }
 
 fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
-    let count = streams(round.settings.is_quick).min(round.tool.streams_max() - WARM);
+    let count = streams(round.settings.is_quick).min(round.tool.streams_max());
     let server = round.start(count + WARM, &[])?;
     let mut warm = subscribe(&*server, WARM)?;
     warm_up(&mut warm, &mut publishers(&*server, 1)?)?;

@@ -1,10 +1,13 @@
 //! What is measured of each server.
 
+mod gathering;
 mod growth;
 mod gzip;
+mod gzip_sizes;
 mod heartbeats;
 mod load;
 mod memory;
+mod pressed;
 mod saturation;
 mod slow;
 mod storm;
@@ -29,7 +32,7 @@ const EVENT_BYTES: usize = 200;
 
 /// Some figures that are taken together.
 pub(crate) struct Row {
-    /// As `ROWS` names it.
+    /// As `ROWS` names it; several may have one name.
     pub(crate) key: &'static str,
     /// Whom it makes sense for.
     pub(crate) tools: &'static [Tool],
@@ -78,11 +81,19 @@ fn line(title: impl Into<String>, bars: &[Bar]) -> Line {
     Line { title: title.into(), bars: bars.to_vec(), growth: None }
 }
 
+/// So many streams, and of which tool it is fewer, because it cannot hold them here.
+fn counted(count: usize, tools: &[Tool]) -> String {
+    let fewer = tools.iter().filter(|tool| tool.streams_max() < count);
+    let words: Vec<String> = fewer.map(|tool| format!("{} {}", tool.name(), tool.streams_max())).collect();
+    if words.is_empty() { count.to_string() } else { format!("{count} ({})", words.join(", ")) }
+}
+
 /// All of them, in order of worth.
 pub(crate) fn all(is_quick: bool) -> Vec<Row> {
     vec![
         memory::row(is_quick),
         load::row(),
+        pressed::row(),
         saturation::memory(),
         saturation::disk(),
         topics::row(is_quick),
@@ -90,8 +101,11 @@ pub(crate) fn all(is_quick: bool) -> Vec<Row> {
         storm::row(is_quick),
         heartbeats::row(is_quick),
         slow::row(),
+        gathering::row(),
         gzip::row(gzip::SHORT),
         gzip::row(gzip::LONG),
+        gzip_sizes::row(is_quick, gzip::SHORT),
+        gzip_sizes::row(is_quick, gzip::LONG),
         growth::streams(is_quick),
         growth::topics(is_quick),
     ]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Round, Row, TOPIC, line};
+use super::{Round, Row, TOPIC, counted, line};
 use crate::fanout::crowd::{Crowd, Plan};
 use crate::fanout::processes::cpu_micros;
 use crate::fanout::servers::Tool;
@@ -10,13 +10,21 @@ use crate::fanout::servers::Tool;
 /// Connects on their way at one time: what the listeners' backlogs hold.
 const AT_A_TIME: usize = 2000;
 
+const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::Gunicorn, Tool::Uvicorn];
+
 pub(super) fn row(is_quick: bool) -> Row {
     let count = streams(is_quick);
     Row {
         key: "storm",
-        tools: &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::Gunicorn, Tool::Uvicorn],
+        tools: TOOLS,
         lines: vec![
-            line(format!("{count} connect at once ({AT_A_TIME} on their way): streams opened/s"), &[]),
+            line(
+                format!(
+                    "{} connect at once ({AT_A_TIME} on their way): streams opened/s",
+                    counted(count, TOOLS)
+                ),
+                &[],
+            ),
             line("  connect to greeting p99, ms", &[]),
             line("  CPU per connect, us", &[]),
         ],

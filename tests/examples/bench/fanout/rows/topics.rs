@@ -1,6 +1,6 @@
 //! Ten thousand topics with one subscriber each, and as many groups of one subscriber each that all get the same events.
 
-use super::{EVENT_BYTES, Round, Row, STREAMS, TOPIC, delivered, line, publishers, warm_up};
+use super::{EVENT_BYTES, Round, Row, STREAMS, TOPIC, counted, delivered, line, publishers, warm_up};
 use crate::fanout::crowd::{Crowd, Plan};
 use crate::fanout::processes::{cpu_micros, pss_kib};
 use crate::fanout::publishers::Publishers;
@@ -8,15 +8,16 @@ use crate::fanout::servers::Tool;
 
 const PUBLISHERS: usize = 8;
 const RATE: f64 = 50.0;
+const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan];
 
 /// Every event for one stream alone.
 pub(super) fn row(is_quick: bool) -> Row {
     let count = topics(is_quick);
     Row {
         key: "topics",
-        tools: &[Tool::Ours, Tool::Nginx, Tool::Nchan],
+        tools: TOOLS,
         lines: vec![
-            line(format!("{count} topics, one stream each: deliveries/s, thousands"), &[]),
+            line(format!("{} topics, one stream each: deliveries/s, thousands", counted(count, TOOLS)), &[]),
             line("  latency p99, ms", &[]),
             line("  CPU per delivery (a publish each), us", &[]),
         ],
