@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts full-disk faults callgrind bench bench-durable bench-history bench-supervisor prepare release
+.PHONY: help up test check crash restarts full-disk faults callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -42,6 +42,9 @@ callgrind: ## the instructions of one delivery, and in which functions they are;
 bench: release ## events to many streams, beside nginx's push module, Python servers and a bare send loop (QUICK=1, RUNS=3, ROWS=memory,load, TOOLS=ours,nchan)
 	@tests/tools/bench-push-peers.sh
 	@cargo run --release --locked --quiet --package stack-tests --example bench -- fanout
+
+bench-micro: ## the rules of the hub by themselves: append, index, frames, replay (BENCH=index)
+	@cargo bench --locked --quiet --package sse-server --bench hub -- $(BENCH)
 
 bench-durable: release ## publishes per second with the history on disk, against fdatasync and against memory
 	@cargo run --release --locked --quiet --package stack-tests --example bench -- durable

@@ -154,3 +154,35 @@ fn drain_sets_everybody_free_who_waits() {
     assert_eq!((reader.try_next(), reader.end().reason), (None, EndReason::Drain));
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
 }
+
+/// Readers of every pace, as those of a proxy that has to do, and publishes of every distance.
+#[test]
+fn readers_of_every_pace_miss_and_double_nothing() {
+    const EVENTS: usize = 3000;
+    const THREADS: usize = 4;
+    for flush_interval in [Duration::ZERO, Duration::from_millis(5)] {
+        let hub = start(|_, fanout| (fanout.reactors, fanout.flush_interval) = (2, flush_interval));
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let mut readers: Vec<_> = (0..50).map(|_| hub.open("t", After::Live)).collect();
+                readers.iter_mut().for_each(|reader| drop(reader.greeting()));
+                scope.spawn(move || {
+                    for n in 0..EVENTS {
+                        for reader in &mut readers {
+                            assert_eq!(reader.data(), n.to_string());
+                        }
+                        if n % (7 * (thread + 1)) == 0 {
+                            std::thread::park_timeout(Duration::from_millis(thread as u64 * 3));
+                        }
+                    }
+                });
+            }
+            for n in 0..EVENTS {
+                publish(&hub, &n.to_string());
+                if n % 10 == 0 {
+                    std::thread::park_timeout(Duration::from_micros((n % 700) as u64 * 3));
+                }
+            }
+        });
+    }
+}
