@@ -28,7 +28,9 @@ await page.exposeFunction("show", (line) => {
   console.log(line);
   if (JSON.parse(line).counted && ++seen === Number(count)) done();
 });
-await page.goto(`${origin}/sse/health`);
+// A page as an application would serve it: what the hub answers itself forbids everything to whoever takes it for a page.
+await page.route("**/blank", (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><title>page</title>" }));
+await page.goto(`${origin}/blank`);
 await page.evaluate((path) => {
   const source = new EventSource(path);
   const note = (event) =>
