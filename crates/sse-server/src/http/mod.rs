@@ -1,6 +1,7 @@
 //! The route table, one line a route; beside the wiring the only place that knows actix.
 
 mod accept;
+mod assets;
 mod auth;
 mod connections;
 mod ending;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use actix_web::HttpRequest;
 use actix_web::guard::{Any, Delete, Get, Head, Post};
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
@@ -40,6 +42,7 @@ use crate::fanout::{Fanout, StreamEnd};
 use crate::hub::limits::{ConnectionLimits, RateTable};
 use crate::metrics::Metrics;
 use crate::system::Sampler;
+use assets::{Asset, CLIENT, CLIENT_TYPES};
 use error::Problem;
 
 /// Addresses whose connects are counted at one time.
@@ -105,6 +108,7 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
         let read = || web::route().guard(Any(Get()).or(Head()));
         let only = |allow| move || std::future::ready(Err::<&str, _>(Problem::method_not_allowed(allow)));
         let get = || web::route().to(only("GET, HEAD"));
+        let asset = |asset: Asset| move |request: HttpRequest| std::future::ready(asset.answer(&request));
         if scope == Scope::All {
             service
                 .service(web::resource("/sse").route(read().to(subscribe::subscribe)).default_service(get()))
@@ -122,6 +126,14 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                     web::resource("/sse/connections/{id}")
                         .route(web::route().guard(Delete()).to(connections::kick))
                         .default_service(web::route().to(only("DELETE"))),
+                )
+                .service(
+                    web::resource("/sse/client.js").route(read().to(asset(CLIENT))).default_service(get()),
+                )
+                .service(
+                    web::resource("/sse/client.d.ts")
+                        .route(read().to(asset(CLIENT_TYPES)))
+                        .default_service(get()),
                 )
                 .service(
                     web::resource("/login")

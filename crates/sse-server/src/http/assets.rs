@@ -1,0 +1,49 @@
+//! The files that browsers get from here: the client and its types.
+
+use std::fmt::Write;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, IF_NONE_MATCH};
+use actix_web::{HttpRequest, HttpResponse};
+use sha2::{Digest, Sha256};
+
+/// A file that is part of the program.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asset {
+    text: &'static str,
+    content_type: &'static str,
+}
+
+/// The browser's side of the hub.
+pub(super) const CLIENT: Asset =
+    Asset { text: include_str!("../assets/client.js"), content_type: "text/javascript; charset=utf-8" };
+/// Its types, for editors and compilers.
+pub(super) const CLIENT_TYPES: Asset =
+    Asset { text: include_str!("../assets/client.d.ts"), content_type: "text/plain; charset=utf-8" };
+
+impl Asset {
+    /// The file, or 304 for who has it already: it may be kept, but has to be asked for, so that an update is seen at once.
+    pub(super) fn answer(self, request: &HttpRequest) -> HttpResponse {
+        let tag = self.tag();
+        let known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+        let mut known = known.flat_map(|list| list.split(','));
+        let is_known = known.any(|item| {
+            let item = item.trim();
+            item == "*" || item.parse::<EntityTag>().is_ok_and(|item| item.weak_eq(&tag))
+        });
+        let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        response.insert_header((ETAG, tag)).insert_header((CACHE_CONTROL, "no-cache"));
+        if is_known {
+            return response.finish();
+        }
+        response.insert_header((CONTENT_TYPE, self.content_type)).body(self.text)
+    }
+
+    fn tag(self) -> EntityTag {
+        let digest = Sha256::digest(self.text);
+        let text = digest.iter().take(8).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        EntityTag::new_strong(text)
+    }
+}

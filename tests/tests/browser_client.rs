@@ -1,0 +1,31 @@
+//! client.js as it is served, in Node and in the tabs of a real browser, against a real hub.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+
+use stack_tests::{Hub, HubPlan, TOKEN, tools};
+use tempfile::TempDir;
+
+/// Runs a script of `tests/clients` against a hub of its own; it fails by its exit code.
+#[track_caller]
+fn run(words: &[&str], env: &[(&str, &str)]) {
+    let folder = TempDir::new().unwrap();
+    let hub = Hub::start(HubPlan::new(folder.path(), env));
+    let mut command = Command::new("node");
+    command.args(words).current_dir(tools().join("node"));
+    command.env("ORIGIN", format!("http://127.0.0.1:{}", hub.port())).env("TOKEN", TOKEN);
+    let output = command.output().unwrap();
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+}
+
+#[test]
+fn client_reads_as_the_standard_says_and_loses_nothing() {
+    run(&["--test", "client.test.mjs"], &[]);
+}
+
+#[test]
+fn tabs_of_a_browser_share_one_connection_whichever_of_them_goes() {
+    run(&["tabs.mjs"], &[("SSE_HEARTBEAT_INTERVAL", "1")]);
+}
