@@ -29,3 +29,8 @@ fn client_reads_as_the_standard_says_and_loses_nothing() {
 fn tabs_of_a_browser_share_one_connection_whichever_of_them_goes() {
     run(&["tabs.mjs"], &[("SSE_HEARTBEAT_INTERVAL", "1")]);
 }
+
+#[test]
+fn page_for_trying_the_stream_works_by_hand() {
+    run(&["test-page.mjs"], &[]);
+}

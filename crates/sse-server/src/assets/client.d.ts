@@ -84,6 +84,8 @@ export class SseClient extends EventTarget {
   onmessage: ((this: SseClient, event: StreamEvent) => unknown) | null;
   onerror: ((this: SseClient, event: ErrorEvent) => unknown) | null;
   onstate: ((this: SseClient, event: StateEvent) => unknown) | null;
+  /** Every event of the stream, whatever its type. */
+  onevent: ((this: SseClient, event: StreamEvent) => unknown) | null;
 
   readonly readyState: 0 | 1 | 2;
   readonly state: State;

@@ -379,6 +379,7 @@ export class SseClient extends EventTarget {
   onmessage = null;
   onerror = null;
   onstate = null;
+  onevent = null;
 
   #options;
   #source = null;
@@ -502,6 +503,7 @@ export class SseClient extends EventTarget {
     const message = new MessageEvent(type, { data: content, lastEventId: id, origin: url.origin });
     if (isEnveloped) Object.defineProperty(message, "topics", { value: value.topics, enumerable: true });
     this.#moveTo(id);
+    this.onevent?.(message);
     this.dispatchEvent(message);
   }
 

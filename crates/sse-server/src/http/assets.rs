@@ -1,8 +1,10 @@
-//! The files that browsers get from here: the client and its types.
+//! The files that browsers get from here: the client, and the hub's own pages.
 
 use std::fmt::Write;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EntityTag, IF_NONE_MATCH};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EntityTag, IF_NONE_MATCH, X_FRAME_OPTIONS,
+};
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 
@@ -14,11 +16,30 @@ pub(super) struct Asset {
 }
 
 /// The browser's side of the hub.
-pub(super) const CLIENT: Asset =
-    Asset { text: include_str!("../assets/client.js"), content_type: "text/javascript; charset=utf-8" };
+pub(super) const CLIENT: Asset = script(include_str!("../assets/client.js"));
 /// Its types, for editors and compilers.
 pub(super) const CLIENT_TYPES: Asset =
     Asset { text: include_str!("../assets/client.d.ts"), content_type: "text/plain; charset=utf-8" };
+
+/// Where a stream is tried by hand.
+pub(super) const TEST: Asset = page(include_str!("../assets/test.html"));
+/// What that page runs.
+pub(super) const TEST_SCRIPT: Asset = script(include_str!("../assets/test.js"));
+/// How the hub's own pages look.
+pub(super) const STYLE: Asset =
+    Asset { text: include_str!("../assets/page.css"), content_type: "text/css; charset=utf-8" };
+
+const HTML: &str = "text/html; charset=utf-8";
+/// A page runs and shows only what comes from here, and nobody frames it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const fn page(text: &'static str) -> Asset {
+    Asset { text, content_type: HTML }
+}
+
+const fn script(text: &'static str) -> Asset {
+    Asset { text, content_type: "text/javascript; charset=utf-8" }
+}
 
 impl Asset {
     /// The file, or 304 for who has it already: it may be kept, but has to be asked for, so that an update is seen at once.
@@ -34,6 +55,11 @@ impl Asset {
         response.insert_header((ETAG, tag)).insert_header((CACHE_CONTROL, "no-cache"));
         if is_known {
             return response.finish();
+        }
+        if self.content_type == HTML {
+            response
+                .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+                .insert_header((X_FRAME_OPTIONS, "DENY"));
         }
         response.insert_header((CONTENT_TYPE, self.content_type)).body(self.text)
     }

@@ -1,6 +1,6 @@
-//! `/events`, `/events/status`, `/events/broadcast`: the paths of the stack that this one replaces.
+//! `/events`, `/events/status`, `/events/broadcast`, `/sse-test`: the paths of the stack that this one replaces.
 
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data as Shared, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,11 @@ const TYPES: [&str; 3] = ["summary_complete", "summary_progress", "system"];
 
 /// The topic of what is for everybody.
 const BROADCAST: &str = "broadcast";
+
+/// `GET /sse-test`.
+pub(super) async fn test_page() -> HttpResponse {
+    HttpResponse::Found().insert_header((LOCATION, "/sse/test")).finish()
+}
 
 /// `GET /events`.
 pub(super) async fn events(request: HttpRequest, state: Shared<State>) -> Result<HttpResponse, Problem> {

@@ -42,13 +42,22 @@ use crate::fanout::{Fanout, StreamEnd};
 use crate::hub::limits::{ConnectionLimits, RateTable};
 use crate::metrics::Metrics;
 use crate::system::Sampler;
-use assets::{Asset, CLIENT, CLIENT_TYPES};
+use assets::Asset;
 use error::Problem;
 
 /// Addresses whose connects are counted at one time.
 pub const CONNECT_RATE_ADDRESSES_MAX: usize = 65_536;
 /// Tokens whose publishes are counted at one time.
 pub const PUBLISH_RATE_TOKENS_MAX: usize = 1024;
+
+/// What browsers get that is always the same.
+const FILES: [(&str, Asset); 5] = [
+    ("/sse/client.js", assets::CLIENT),
+    ("/sse/client.d.ts", assets::CLIENT_TYPES),
+    ("/sse/test", assets::TEST),
+    ("/sse/test.js", assets::TEST_SCRIPT),
+    ("/sse/page.css", assets::STYLE),
+];
 
 /// What every handler may see.
 pub struct State {
@@ -108,9 +117,15 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
         let read = || web::route().guard(Any(Get()).or(Head()));
         let only = |allow| move || std::future::ready(Err::<&str, _>(Problem::method_not_allowed(allow)));
         let get = || web::route().to(only("GET, HEAD"));
-        let asset = |asset: Asset| move |request: HttpRequest| std::future::ready(asset.answer(&request));
         if scope == Scope::All {
+            for (path, asset) in FILES {
+                let answer = move |request: HttpRequest| std::future::ready(asset.answer(&request));
+                service.service(web::resource(path).route(read().to(answer)).default_service(get()));
+            }
             service
+                .service(
+                    web::resource("/sse-test").route(read().to(legacy::test_page)).default_service(get()),
+                )
                 .service(web::resource("/sse").route(read().to(subscribe::subscribe)).default_service(get()))
                 .service(
                     web::resource("/sse/publish")
@@ -126,14 +141,6 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                     web::resource("/sse/connections/{id}")
                         .route(web::route().guard(Delete()).to(connections::kick))
                         .default_service(web::route().to(only("DELETE"))),
-                )
-                .service(
-                    web::resource("/sse/client.js").route(read().to(asset(CLIENT))).default_service(get()),
-                )
-                .service(
-                    web::resource("/sse/client.d.ts")
-                        .route(read().to(asset(CLIENT_TYPES)))
-                        .default_service(get()),
                 )
                 .service(
                     web::resource("/login")

@@ -1,4 +1,4 @@
-//! The browser's client, as browsers and compilers get it.
+//! The browser's client and the hub's own pages, as browsers and compilers get them.
 
 use std::io::Write;
 
@@ -12,11 +12,14 @@ use crate::server::Server;
 const CLIENT_BYTES_MAX: usize = 8 << 10;
 
 #[test]
-fn client_and_its_types_are_served_and_asked_for_again_cheaply() {
+fn files_are_served_and_asked_for_again_cheaply() {
     let server = Server::start(&[]);
     for (path, content_type, word) in [
         ("/sse/client.js", "text/javascript; charset=utf-8", "export class SseClient extends EventTarget"),
         ("/sse/client.d.ts", "text/plain; charset=utf-8", "export class SseClient extends EventTarget"),
+        ("/sse/test", "text/html; charset=utf-8", "<title>Try the stream</title>"),
+        ("/sse/test.js", "text/javascript; charset=utf-8", "from \"/sse/client.js\""),
+        ("/sse/page.css", "text/css; charset=utf-8", "prefers-color-scheme: dark"),
     ] {
         let get = |headers: &[(&str, &str)]| request(server.port(), "GET", path, headers, "");
         let whole = get(&[]);
@@ -48,11 +51,26 @@ fn client_is_small() {
     assert!(bytes <= CLIENT_BYTES_MAX, "{bytes}");
 }
 
+/// The attack: another site frames the page and has its reader click on it, or a script of others runs in it.
+#[test]
+fn pages_run_only_what_comes_from_here_and_are_framed_by_nobody() {
+    let server = Server::start(&[]);
+    let page = request(server.port(), "GET", "/sse/test", &[], "");
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    assert_eq!(page.header("content-security-policy"), Some(policy));
+    assert_eq!(page.header("x-frame-options"), Some("deny"));
+    assert!(!page.body.contains("<script>") && !page.body.contains(" style="), "{}", page.body);
+    let old = request(server.port(), "GET", "/sse-test", &[], "");
+    assert_eq!((old.status, old.header("location")), (302, Some("/sse/test")));
+}
+
 /// The attack: where nobody may come in without a login, the files tell a stranger what runs here.
 #[test]
-fn client_is_behind_the_login() {
+fn files_are_behind_the_login() {
     let server = Server::start(&[("LOGIN_ENABLED", "true"), ("LOGIN_CODE", "open sesame")]);
-    for path in ["/sse/client.js", "/sse/client.d.ts"] {
+    for path in
+        ["/sse/client.js", "/sse/client.d.ts", "/sse/test", "/sse/test.js", "/sse/page.css", "/sse-test"]
+    {
         assert_eq!(request(server.port(), "GET", path, &[], "").status, 401);
     }
 }
