@@ -209,12 +209,7 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
-
-    fn load(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-        let env: Vec<_> = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Config::load(None, &env)
-    }
+    use crate::config::tests::load;
 
     #[test]
     fn login_is_on_only_with_a_passcode() {

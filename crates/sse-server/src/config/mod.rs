@@ -438,7 +438,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 mod tests {
     use super::*;
 
-    fn load(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    pub(super) fn load(env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let env: Vec<_> = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         Config::load(None, &env)
     }
