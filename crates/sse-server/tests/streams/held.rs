@@ -113,10 +113,11 @@ fn what_a_stream_waits_with_is_no_more_than_a_round_holds() {
     let began = Instant::now();
     let mut reader = undrained(&hub, Encoding::Chunked);
     let large = "x".repeat(1000);
-    for _ in 0..8 {
-        publish(&hub, &large);
-    }
     // Three fit; the fourth that comes to them sets them free, and so does the seventh.
+    for lag in [1, 2, 3, 1, 2, 3, 1, 2] {
+        publish(&hub, &large);
+        assert_eq!(lags(&hub), [lag], "each is a round of its own");
+    }
     given(&hub, 7);
     assert_eq!(reader.data(), "1");
     for _ in 0..8 {
