@@ -33,7 +33,6 @@ pub(super) fn measure(round: &Round<'_>) -> anyhow::Result<Vec<Cell>> {
     pass(TIME);
     let after: Vec<_> = daemons.iter().map(look).collect();
     drop(daemons);
-    round.clear()?;
     let cell = |(before, after): (anyhow::Result<u64>, anyhow::Result<u64>)| match (before, after) {
         (Ok(before), Ok(after)) => Cell::of(after.saturating_sub(before) as f64),
         (Err(error), _) | (_, Err(error)) => Cell::failed(&error),

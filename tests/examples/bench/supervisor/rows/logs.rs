@@ -20,11 +20,18 @@ const LONG: (usize, u64) = (4000, 250_000);
 const SHORT: (usize, u64) = (100, 3_000_000);
 
 pub(super) fn measure_4000(round: &Round<'_>) -> anyhow::Result<Vec<Cell>> {
-    round.each(|tool, folder| measure(tool, folder, LONG))
+    round.each(|tool, folder| measured(tool, folder, LONG))
 }
 
 pub(super) fn measure_100(round: &Round<'_>) -> anyhow::Result<Vec<Cell>> {
-    round.each(|tool, folder| measure(tool, folder, SHORT))
+    round.each(|tool, folder| measured(tool, folder, SHORT))
+}
+
+/// Leaves no logs, for some keep all of them.
+fn measured(tool: &dyn Tool, folder: &Path, lines: (usize, u64)) -> anyhow::Result<Cell> {
+    let cell = measure(tool, folder, lines);
+    fs::remove_dir_all(folder)?;
+    cell
 }
 
 fn measure(tool: &dyn Tool, folder: &Path, (bytes, lines): (usize, u64)) -> anyhow::Result<Cell> {

@@ -9,11 +9,10 @@ mod start;
 mod status;
 mod stop;
 
-use std::cell::Cell as Counter;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use tempfile::TempDir;
 
 use super::tools::{OURS, Tool};
 
@@ -98,16 +97,18 @@ impl Cell {
 }
 
 /// All tools in turn, each in a folder of its own.
+///
+/// The folders stay until all is measured: a file system may look long for an inode that is not one of those just freed,
+/// and the next to make many files would pay for it.
 pub(crate) struct Round<'a> {
     tools: &'a [Box<dyn Tool>],
     folder: &'a Path,
-    folders: Counter<usize>,
 }
 
 impl<'a> Round<'a> {
     /// A round in this folder.
     pub(crate) fn new(tools: &'a [Box<dyn Tool>], folder: &'a Path) -> Self {
-        Self { tools, folder, folders: Counter::new(0) }
+        Self { tools, folder }
     }
 
     /// The tools, where a row runs them side by side.
@@ -117,37 +118,19 @@ impl<'a> Round<'a> {
 
     /// A new folder.
     fn folder(&self) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.join(self.folders.get().to_string());
-        self.folders.set(self.folders.get() + 1);
-        fs::create_dir(&folder)?;
-        Ok(folder)
+        Ok(TempDir::new_in(self.folder)?.keep())
     }
 
     /// The cells of all tools, one after the other. That another one cannot do it is noted; ours must.
     fn each(&self, measure: impl Fn(&dyn Tool, &Path) -> anyhow::Result<Cell>) -> anyhow::Result<Vec<Cell>> {
         let mut cells = Vec::new();
         for tool in self.tools() {
-            let folder = self.folder()?;
-            let cell = measure(tool, &folder);
-            fs::remove_dir_all(&folder)?;
-            cells.push(match cell {
+            cells.push(match measure(tool, &self.folder()?) {
                 Err(error) if tool.name() != OURS => Cell::failed(&error),
                 cell => cell?,
             });
         }
-        self.clear()?;
         Ok(cells)
-    }
-
-    /// Removes what is left, so that the next round may begin.
-    fn clear(&self) -> anyhow::Result<()> {
-        for number in 0..self.folders.get() {
-            let folder = self.folder.join(number.to_string());
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
-        }
-        Ok(())
     }
 }
 
