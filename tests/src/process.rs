@@ -1,5 +1,6 @@
 //! A child process that does not outlive its test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -47,6 +48,20 @@ impl Process {
         kill(Pid::from_raw(self.pid() as i32), signal).expect("it is there");
     }
 
+    /// Sends a signal to it and to all that it started.
+    pub fn signal_all(&self, signal: Signal) {
+        let mut pids = vec![self.pid()];
+        let mut next = 0;
+        while let Some(pid) = pids.get(next) {
+            pids.extend(children(*pid));
+            next += 1;
+        }
+        for pid in pids {
+            // One that has ended meanwhile is not missed.
+            let _ = kill(Pid::from_raw(pid as i32), signal);
+        }
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
@@ -63,6 +78,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.try_wait().is_none() {
+            // Whatever was stopped must hear that it is to end.
+            self.signal_all(Signal::SIGCONT);
             let _ = kill(Pid::from_raw(self.pid() as i32), Signal::SIGTERM);
             for _ in 0..2000 {
                 if self.try_wait().is_some() {
@@ -74,6 +91,14 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The processes that a process started with any of its threads.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let text: String =
+        threads.flat_map(|thread| fs::read_to_string(thread.path().join("children"))).collect();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn collect(from: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) {

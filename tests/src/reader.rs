@@ -1,7 +1,9 @@
 //! Client libraries that read a stream: curl, Python, Node, a browser.
 
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::poll::within;
 use crate::process::Process;
@@ -82,6 +84,22 @@ impl Reader {
     pub fn published(&self) -> Vec<Event> {
         let own = ["connected", "heartbeat", "reset", "shutdown"];
         self.events().into_iter().filter(|event| !own.contains(&event.event.as_str())).collect()
+    }
+
+    /// Has it read nothing, whatever processes it is made of.
+    pub fn pause(&self) {
+        self.0.signal_all(Signal::SIGSTOP);
+    }
+
+    /// Has it go on.
+    pub fn resume(&self) {
+        self.0.signal_all(Signal::SIGCONT);
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub fn ends(&mut self) -> ExitStatus {
+        self.0.wait(Duration::from_secs(20))
     }
 
     /// Waits for the greeting.

@@ -32,6 +32,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let (folder, began, load_before) = (folder()?, Instant::now(), load());
     let mut table = Table::new(&settings.tools);
+    let so_far = target().join("bench/fanout.txt");
+    println!("the table, row by row as it comes: {}", so_far.display());
     let steps = settings.rows.len() * settings.runs;
     let mut step = 0;
     for row in &settings.rows {
@@ -56,6 +58,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             rounds.push(cells);
         }
         table.add(row, rounds);
+        // An hour's figures are not lost with the last of them.
+        fs::write(&so_far, table.to_string())?;
     }
     progress("");
     println!(
