@@ -73,6 +73,11 @@ impl Stack {
         self.port
     }
 
+    /// The folder with its `run`, `logs` and `data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The stack's origin, as a browser sees it.
     pub fn origin(&self) -> String {
         format!("http://localhost:{}", self.port)
