@@ -20,6 +20,8 @@ need python3 python3
 python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
 need node nodejs
 need npm npm
+need php php-cli
+need ruby ruby
 need gcc build-essential
 need git git
 need ip iproute2
