@@ -32,4 +32,4 @@ awk -F'\t' -v deliveries=$deliveries '
     NR == FNR { before[$2] += $1; next }
     { more[$2] += $1 }
     END { for (name in more) printf "%8.1f  %s\n", (more[name] - before[name]) / deliveries, name }
-' <(own $short) <(own $long) | sort -rn | head -40 | sed -E 's/ \[[^]]*\]$//; s/\?\?\?://'
+' <(own $short) <(own $long) | sort -rn | sed -nE '1,40p' | sed -E 's/ \[[^]]*\]$//; s/\?\?\?://'
