@@ -9,7 +9,16 @@ conf=$RUN_DIR/nginx.conf
 
 sse-server nginx --template "$here/nginx-sse.conf" --output "$conf"
 if ! said=$(nginx -t -q -c "$conf" 2>&1); then
-    printf 'nginx does not accept its configuration %s: %s\n' "$conf" "$said" >&2
+    case $said in
+        *"key values mismatch"*)
+            said="TLS_KEY is \"${TLS_KEY-}\", but it is not the key of the certificate in TLS_CERT, \"${TLS_CERT-}\"" ;;
+        *"cannot load certificate key"*)
+            said="TLS_KEY is \"${TLS_KEY-}\", but nginx cannot read a private key there" ;;
+        *"cannot load certificate"*)
+            said="TLS_CERT is \"${TLS_CERT-}\", but nginx cannot read a certificate there" ;;
+        *) said="nginx does not accept its configuration $conf: $said" ;;
+    esac
+    printf '%s\n' "$said" >&2
     exit 2
 fi
 [ "${1-}" != -t ] || exit 0

@@ -18,6 +18,9 @@ said=$(sse-server check 2>&1) || {
     printf '%s\n' "$said" >&2
     exit 2
 }
+if [ "${TLS_CERT-}" = self-signed ]; then
+    sh "$here/self-signed.sh"
+fi
 sse-server nginx --check-port --template "$here/nginx-sse.conf" >/dev/null || exit 2
 sh "$here/nginx.sh" -t
 

@@ -16,18 +16,21 @@ absolute() {
 }
 
 PORT=${PORT:-5001}
+TLS_PORT=${TLS_PORT:-5443}
 # As in docker-compose-sse.yml.
 SSE_MAX_CONNECTIONS=${SSE_MAX_CONNECTIONS:-500}
 SSE_HISTORY=${SSE_HISTORY:-disk}
 RUN_DIR=$(absolute "${RUN_DIR:-run}")
 LOG_DIR=$(absolute "${LOG_DIR:-logs}")
 DATA_DIR=$(absolute "${DATA_DIR:-data}")
+case ${TLS_CERT-} in '' | self-signed) ;; *) TLS_CERT=$(absolute "$TLS_CERT") && export TLS_CERT ;; esac
+[ -z "${TLS_KEY-}" ] || { TLS_KEY=$(absolute "$TLS_KEY") && export TLS_KEY; }
 # Everything runs as whoever starts it.
 SSE_USER=$(id -un)
 NGINX_USER=$SSE_USER
 SOCKET_OWNER=$SSE_USER:$(id -gn)
 PATH=$(absolute "${CARGO_TARGET_DIR:-target}")/release:$PATH:/usr/sbin:/sbin
-export PORT SSE_MAX_CONNECTIONS SSE_HISTORY RUN_DIR LOG_DIR DATA_DIR SSE_USER NGINX_USER SOCKET_OWNER PATH
+export PORT TLS_PORT SSE_MAX_CONNECTIONS SSE_HISTORY RUN_DIR LOG_DIR DATA_DIR SSE_USER NGINX_USER SOCKET_OWNER PATH
 
 if ! command -v nginx >/dev/null; then
     command -v apt-get >/dev/null || fail "nginx is missing: install version 1.22 or later with this system's package manager"

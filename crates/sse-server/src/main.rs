@@ -195,6 +195,7 @@ fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
         let invocation = nginx::Invocation::parse(rest)?;
         let settings = nginx::Settings {
             connections_max: config.connections_max as u64,
+            connections_per_ip_max: config.connections_per_ip_max as u64,
             event_bytes_max: config.event_bytes_max as u64,
             idle_timeout_seconds: config.idle_timeout.as_secs(),
             trusted_proxies: config.trusted_proxies.clone(),
@@ -202,8 +203,8 @@ fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
             descriptors_max: descriptors::allowed(),
             ..nginx::Settings::default()
         };
-        let settings =
-            settings.surroundings(|name| std::env::var(name).ok(), nix::unistd::geteuid().is_root())?;
+        let (env, is_root) = (|name: &str| std::env::var(name).ok(), nix::unistd::geteuid().is_root());
+        let settings = settings.surroundings(env, is_root, &config.data_dir)?;
         settings.check_descriptors()?;
         invocation.run(&settings)
     };

@@ -1,8 +1,14 @@
 //! nginx's configuration: the marked lines of a template, written anew for where and how the stack runs.
 //!
-//! A line that ends in `#@ name` is replaced by what [`Settings`] say for that name; every other line stays. The shipped
-//! template (`docker/nginx-sse.conf`) holds the container's defaults, so it is valid by itself.
+//! A line that ends in `#@ name` is replaced by what [`Settings`] say for that name; one that begins with `#?name` is a
+//! comment unless `name` is wanted; every other line stays. The shipped template (`docker/nginx-sse.conf`) holds the
+//! container's defaults, so it is valid by itself.
 
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
@@ -14,7 +20,11 @@ use ipnet::IpNet;
 
 use crate::descriptors::{self, TooFew};
 
+pub use tls::{Error as TlsError, Tls};
+
 const MARK: &str = "#@ ";
+
+const OPTION: &str = "#?";
 
 /// The run folder that the template is written for.
 const RUN_DIR_DEFAULT: &str = "/run/sse";
@@ -44,7 +54,7 @@ const BODY_PER_EVENT: u64 = 16;
 const SEND_TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Every mark that a template must have, each once or more.
-const MARKS: [&str; 12] = [
+const MARKS: [&str; 17] = [
     "user",
     "worker_processes",
     "worker_rlimit_nofile",
@@ -57,7 +67,15 @@ const MARKS: [&str; 12] = [
     "cors_origin",
     "problem_413",
     "listen",
+    "tls_listen",
+    "tls_certificate",
+    "tls_streams",
+    "tls_redirect",
+    "tls_hsts",
 ];
+
+/// What lines of a template may depend on, each on one or more.
+const OPTIONS: [&str; 3] = ["tls", "tls_redirect", "tls_hsts"];
 
 /// What the configuration of nginx depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +92,8 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// The most streams at one time; 0 is unlimited.
     pub connections_max: u64,
+    /// The most streams of one address; 0 is unlimited.
+    pub connections_per_ip_max: u64,
     /// The largest event in bytes; 0 is unlimited.
     pub event_bytes_max: u64,
     /// Seconds after which sse-server gives up on a client that takes nothing; 0 is never.
@@ -84,6 +104,8 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// The most descriptors that a process may have here.
     pub descriptors_max: u64,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Settings {
@@ -96,11 +118,13 @@ impl Default for Settings {
             ipv6: false,
             run_dir: PathBuf::from(RUN_DIR_DEFAULT),
             connections_max: 500,
+            connections_per_ip_max: 10,
             event_bytes_max: 262_144,
             idle_timeout_seconds: 300,
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
             descriptors_max: 1_048_576,
+            tls: None,
         }
     }
 }
@@ -157,32 +181,44 @@ pub enum Error {
     #[error("{0}; usage: sse-server nginx --template FILE [--output FILE] [--check-port]")]
     Usage(String),
     /// The template names something that nobody knows.
-    #[error("{path}:{line}: unknown mark `#@ {name}`; the marks are {}", MARKS.join(", "))]
+    #[error("{path}:{line}: unknown mark `{mark}`; after `#@ ` may be {}, and after `#?` {}", MARKS.join(", "), OPTIONS.join(", "))]
     UnknownMark {
         /// The template.
         path: PathBuf,
         /// Its line, from 1.
         line: usize,
-        /// The unknown name.
-        name: String,
+        /// The mark.
+        mark: String,
     },
     /// The template leaves out something that must vary.
-    #[error("{path}: no line has the mark `#@ {name}`, so that setting would not reach nginx")]
+    #[error("{path}: no line has the mark `{mark}`, so that setting would not reach nginx")]
     MissingMark {
         /// The template.
         path: PathBuf,
-        /// The name that is missing.
-        name: &'static str,
+        /// The mark that is missing.
+        mark: String,
     },
-    /// `PORT` is no port.
-    #[error("PORT is {0:?}, but it must be a number from 1 to 65535")]
-    Port(String),
+    /// What should be a port is none.
+    #[error("{name} is {value:?}, but it must be a number from 1 to 65535")]
+    Port {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+    },
     /// Somebody else has the port.
-    #[error("PORT is {0}, but another program listens there already: end it, or choose another one, e.g. PORT={next}", next = next_port(*.0))]
-    PortInUse(u16),
+    #[error("{name} is {port}, but another program listens there already: end it, or choose another one, e.g. {name}={next}", next = next_port(*.port))]
+    PortInUse {
+        /// The variable.
+        name: &'static str,
+        /// The port.
+        port: u16,
+    },
     /// The port cannot be had.
-    #[error("PORT is {port}, but nginx may not listen there: {source}")]
+    #[error("{name} is {port}, but nginx may not listen there: {source}")]
     PortDenied {
+        /// The variable.
+        name: &'static str,
         /// The port.
         port: u16,
         /// What the system said.
@@ -190,9 +226,14 @@ pub enum Error {
     },
     /// A path that would end the directive it stands in, or that nginx could not read.
     #[error(
-        "RUN_DIR is {0:?}, but it must be an absolute path without control characters, quotes, `\\`, `$`, `;`, `{{` and `}}`"
+        "{name} is {path:?}, but it must be an absolute path without control characters, quotes, `\\`, `$`, `;`, `{{` and `}}`"
     )]
-    RunDir(PathBuf),
+    Path {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        path: PathBuf,
+    },
     /// A path too long for a socket.
     #[error(
         "RUN_DIR is {path:?} ({} bytes), but the paths of the sockets in it allow at most {max} bytes: choose a shorter one",
@@ -206,6 +247,9 @@ pub enum Error {
     /// A user that would end the directive it stands in.
     #[error("NGINX_USER is {0:?}, but it must be one name of letters, digits, `_`, `.` and `-`")]
     User(String),
+    /// TLS was asked for, and cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// nginx cannot hold as many streams as are allowed.
     #[error(transparent)]
     Descriptors(#[from] TooFew),
@@ -232,16 +276,16 @@ const fn next_port(port: u16) -> u16 {
 }
 
 impl Settings {
-    /// Takes `PORT`, `RUN_DIR` and, if `root` is to start nginx, `NGINX_USER` from the environment; an empty one counts as unset.
+    /// Takes `PORT`, `RUN_DIR`, what is said about TLS (`TLS_…`, with `data_dir` for what is kept) and, if `root` is to start
+    /// nginx, `NGINX_USER` from the environment; an empty one counts as unset.
     pub fn surroundings(
         mut self,
         env: impl Fn(&str) -> Option<String>,
         root: bool,
+        data_dir: &Path,
     ) -> Result<Settings, Error> {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
-        if let Some(port) = set("PORT") {
-            self.port = port.parse().ok().filter(|port| *port != 0).ok_or(Error::Port(port))?;
-        }
+        self.port = port("PORT", &set)?.unwrap_or(self.port);
         if let Some(run_dir) = set("RUN_DIR") {
             self.run_dir = checked_run_dir(run_dir)?;
         }
@@ -250,20 +294,24 @@ impl Settings {
             (true, Some(user)) => Some(checked_user(user)?),
             (true, None) => self.user,
         };
+        self.tls = Tls::read(&set, self.port, data_dir)?;
         self.workers = thread::available_parallelism().ok();
         self.ipv6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
         Ok(self)
     }
 
-    /// Whether nginx could listen on the port just now.
+    /// Whether nginx could listen on its ports just now.
     pub fn check_port(&self) -> Result<(), Error> {
-        let refused = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => Error::PortInUse(self.port),
-            _ => Error::PortDenied { port: self.port, source },
-        };
-        drop(TcpListener::bind((Ipv4Addr::UNSPECIFIED, self.port)).map_err(refused)?);
-        if self.ipv6 {
-            drop(TcpListener::bind((Ipv6Addr::UNSPECIFIED, self.port)).map_err(refused)?);
+        let tls = self.tls.iter().map(|tls| ("TLS_PORT", tls.port));
+        for (name, port) in [("PORT", self.port)].into_iter().chain(tls) {
+            let refused = |source: io::Error| match source.kind() {
+                io::ErrorKind::AddrInUse => Error::PortInUse { name, port },
+                _ => Error::PortDenied { name, port, source },
+            };
+            drop(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(refused)?);
+            if self.ipv6 {
+                drop(TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).map_err(refused)?);
+            }
         }
         Ok(())
     }
@@ -334,6 +382,17 @@ impl Settings {
                 }
                 lines
             }
+            _ => return self.tls.as_ref()?.directives(mark, self.ipv6, self.connections_per_ip_max),
+        })
+    }
+
+    /// Whether lines that depend on `option` are wanted; `None` if nobody knows it.
+    fn wants(&self, option: &str) -> Option<bool> {
+        let tls = self.tls.as_ref();
+        Some(match option {
+            "tls" => tls.is_some(),
+            "tls_redirect" => tls.is_some_and(|tls| tls.redirect.is_some()),
+            "tls_hsts" => tls.is_some_and(|tls| tls.hsts_seconds > 0),
             _ => return None,
         })
     }
@@ -342,29 +401,38 @@ impl Settings {
     pub fn render(&self, template: &str, path: &Path) -> Result<String, Error> {
         let mut text = String::with_capacity(template.len() + 256);
         let mut seen = Vec::new();
-        for (n, line) in template.lines().enumerate() {
-            let Some((directive, mark)) = marked(line) else {
-                text.push_str(line);
-                text.push('\n');
-                continue;
-            };
-            let indent = &line[..line.len() - line.trim_start().len()];
-            let directives = self.directives(mark, directive.trim()).ok_or_else(|| Error::UnknownMark {
-                path: path.to_owned(),
-                line: n + 1,
-                name: mark.to_owned(),
-            })?;
-            seen.push(mark);
-            // The mark stays on the first line, also where nothing is to be said.
-            let mut directives = directives.iter();
-            let first = directives.next().map_or(String::new(), |first| format!("{first} "));
-            text.push_str(&format!("{indent}{first}{MARK}{mark}\n"));
-            for directive in directives {
-                text.push_str(&format!("{indent}{directive}\n"));
+        for (n, whole) in template.lines().enumerate() {
+            let unknown = |mark: String| Error::UnknownMark { path: path.to_owned(), line: n + 1, mark };
+            let (mut line, mut is_wanted) = (Cow::Borrowed(whole), true);
+            if let Some((option, rest)) = optional(whole) {
+                seen.push(format!("{OPTION}{option}"));
+                is_wanted = self.wants(option).ok_or_else(|| unknown(format!("{OPTION}{option}")))?;
+                line = Cow::Owned(format!("{}{rest}", indent(whole)));
+            }
+            let marked = marked(&line);
+            seen.extend(marked.map(|(_, mark)| format!("{MARK}{mark}")));
+            match marked {
+                _ if !is_wanted => text.push_str(&format!("{whole}\n")),
+                None => text.push_str(&format!("{line}\n")),
+                Some((directive, mark)) => {
+                    let directives = self
+                        .directives(mark, directive.trim())
+                        .ok_or_else(|| unknown(format!("{MARK}{mark}")))?;
+                    let indent = indent(&line);
+                    // The mark stays on the first line, also where nothing is to be said.
+                    let mut directives = directives.iter();
+                    let first = directives.next().map_or(String::new(), |first| format!("{first} "));
+                    text.push_str(&format!("{indent}{first}{MARK}{mark}\n"));
+                    for directive in directives {
+                        text.push_str(&format!("{indent}{directive}\n"));
+                    }
+                }
             }
         }
-        match MARKS.into_iter().find(|name| !seen.contains(name)) {
-            Some(name) => Err(Error::MissingMark { path: path.to_owned(), name }),
+        let marks = MARKS.into_iter().map(|mark| format!("{MARK}{mark}"));
+        let options = OPTIONS.into_iter().map(|option| format!("{OPTION}{option}"));
+        match marks.chain(options).find(|mark| !seen.contains(mark)) {
+            Some(mark) => Err(Error::MissingMark { path: path.to_owned(), mark }),
             None => Ok(text),
         }
     }
@@ -386,12 +454,25 @@ pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::rename(&beside, path).map_err(failed)
 }
 
+fn indent(line: &str) -> &str {
+    &line[..line.len() - line.trim_start().len()]
+}
+
 /// What stands before a line's mark, and the mark's name.
 fn marked(line: &str) -> Option<(&str, &str)> {
     let (directive, mark) = line.rsplit_once(MARK)?;
     let mark = mark.trim_end();
-    let is_name = !mark.is_empty() && mark.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    is_name.then_some((directive, mark))
+    is_name(mark).then_some((directive, mark))
+}
+
+/// What a line depends on, and the rest of it.
+fn optional(line: &str) -> Option<(&str, &str)> {
+    let (option, rest) = line.trim_start().strip_prefix(OPTION)?.split_once(' ')?;
+    is_name(option).then_some((option, rest))
+}
+
+fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// `pid /run/sse/nginx.pid;` for another run folder: the argument that names it is replaced, and quoted if need be.
@@ -410,12 +491,23 @@ fn in_run_dir(directive: &str, run_dir: &str) -> String {
     format!("{name} {};", arguments.collect::<Vec<_>>().join(" "))
 }
 
-fn checked_run_dir(run_dir: String) -> Result<PathBuf, Error> {
+/// The port that a variable names, if it is set.
+fn port(name: &'static str, set: &impl Fn(&str) -> Option<String>) -> Result<Option<u16>, Error> {
+    let Some(value) = set(name) else { return Ok(None) };
+    value.parse().ok().filter(|port| *port != 0).map(Some).ok_or(Error::Port { name, value })
+}
+
+/// A path that can stand in a directive, in quotes.
+fn checked_path(name: &'static str, path: PathBuf) -> Result<PathBuf, Error> {
     let forbidden = |c: char| c.is_control() || "\"'\\$;{}".contains(c);
-    let path = PathBuf::from(&run_dir);
-    if !run_dir.starts_with('/') || run_dir.contains(forbidden) {
-        return Err(Error::RunDir(path));
+    match path.to_str() {
+        Some(text) if text.starts_with('/') && !text.contains(forbidden) => Ok(path),
+        _ => Err(Error::Path { name, path }),
     }
+}
+
+fn checked_run_dir(run_dir: String) -> Result<PathBuf, Error> {
+    let path = checked_path("RUN_DIR", run_dir.into())?;
     if path.join(SOCKET_NAME_LONGEST).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         return Err(Error::RunDirLong { path });
     }
@@ -425,176 +517,4 @@ fn checked_run_dir(run_dir: String) -> Result<PathBuf, Error> {
 fn checked_user(user: String) -> Result<String, Error> {
     let is_name = user.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
     if is_name { Ok(user) } else { Err(Error::User(user)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHIPPED: &str = include_str!("../../../docker/nginx-sse.conf");
-
-    fn shipped(settings: &Settings) -> String {
-        settings.render(SHIPPED, Path::new("nginx-sse.conf")).unwrap()
-    }
-
-    fn surroundings(pairs: &[(&str, &str)], root: bool) -> Result<Settings, String> {
-        let env =
-            |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Settings::default().surroundings(env, root).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn the_shipped_file_is_what_the_defaults_of_the_container_render() {
-        assert_eq!(shipped(&Settings::default()), SHIPPED);
-    }
-
-    #[test]
-    fn every_setting_reaches_its_lines() {
-        let d = Settings::default;
-        let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
-        #[rustfmt::skip]
-        let table: [(Settings, &[&str]); 17] = [
-            (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
-            (Settings { user: None, ..d() }, &["\n#@ user\n"]),
-            (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
-            (Settings { port: 5001, ..d() }, &["        listen 5001 default_server backlog=4096; #@ listen\n"]),
-            (Settings { port: 5001, ipv6: true, ..d() }, &["listen 5001 default_server backlog=4096; #@ listen\n        listen [::]:5001 default_server backlog=4096;\n"]),
-            (Settings { run_dir: "/tmp/a b".into(), ..d() }, &["pid \"/tmp/a b/nginx.pid\"; #@ run_dir\n", "        server \"unix:/tmp/a b/sse-server.sock\" max_fails=0; #@ run_dir\n"]),
-            (Settings { run_dir: "/srv/run".into(), ..d() }, &["    proxy_temp_path /srv/run/nginx-proxy; #@ run_dir\n"]),
-            (Settings { connections_max: 1, ..d() }, &["worker_connections 1026; #@", "worker_rlimit_nofile 2050; #@"]),
-            (Settings { connections_max: 10_000, ..d() }, &["worker_connections 21024; #@", "worker_rlimit_nofile 22048; #@"]),
-            (Settings { connections_max: 0, ..d() }, &["worker_connections 65536; #@", "worker_rlimit_nofile 66560; #@"]),
-            (Settings { connections_max: 10_000, descriptors_max: 4096, ..d() }, &["worker_connections 4096; #@", "worker_rlimit_nofile 4096; #@"]),
-            (Settings { event_bytes_max: 1000, ..d() }, &["client_max_body_size 16000; #@", "limit of 16000 bytes\"}'; #@ problem_413\n"]),
-            (Settings { event_bytes_max: 0, ..d() }, &["client_max_body_size 0; #@"]),
-            (Settings { idle_timeout_seconds: 0, ..d() }, &["send_timeout 86400s; #@"]),
-            (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["        10.0.0.0/8 1; #@ from_trusted_proxy\n        2001:db8::1/128 1;\n"]),
-            (Settings { cors_origins: vec!["https://a.b".into(), "http://[::1]:3000".into()], ..d() }, &["        \"https://a.b\" $http_origin; #@ cors_origin\n        \"http://[::1]:3000\" $http_origin;\n"]),
-            (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["    set_real_ip_from 10.0.0.0/8; #@ set_real_ip_from\n    set_real_ip_from 2001:db8::1/128;\n"]),
-        ];
-        for (settings, lines) in table {
-            let text = shipped(&settings);
-            for line in lines {
-                assert!(text.contains(line), "{settings:?} does not give {line:?} in\n{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_surroundings_are_read_from_the_environment() {
-        let read =
-            surroundings(&[("PORT", "5001"), ("RUN_DIR", "/srv/run"), ("NGINX_USER", "me")], true).unwrap();
-        assert_eq!((read.port, read.run_dir, read.user), (5001, "/srv/run".into(), Some("me".into())));
-        let read = surroundings(&[("PORT", ""), ("NGINX_USER", "me")], false).unwrap();
-        assert_eq!((read.port, read.run_dir, read.user), (80, "/run/sse".into(), None));
-    }
-
-    /// The attack: a value that ends its directive and begins one of its own.
-    #[test]
-    fn a_value_that_would_break_out_of_the_file_is_refused_in_one_sentence() {
-        let path =
-            "it must be an absolute path without control characters, quotes, `\\`, `$`, `;`, `{` and `}`";
-        let name = "it must be one name of letters, digits, `_`, `.` and `-`";
-        let port = "it must be a number from 1 to 65535";
-        #[rustfmt::skip]
-        let table = [
-            ("PORT", "80; include /etc/passwd", format!("PORT is \"80; include /etc/passwd\", but {port}")),
-            ("PORT", "0", format!("PORT is \"0\", but {port}")),
-            ("PORT", "65536", format!("PORT is \"65536\", but {port}")),
-            ("RUN_DIR", "run", format!("RUN_DIR is \"run\", but {path}")),
-            ("RUN_DIR", "/run; user root", format!("RUN_DIR is \"/run; user root\", but {path}")),
-            ("RUN_DIR", "/run\nuser root", format!("RUN_DIR is \"/run\\nuser root\", but {path}")),
-            ("RUN_DIR", "/run\"x", format!("RUN_DIR is \"/run\\\"x\", but {path}")),
-            ("RUN_DIR", "/run}", format!("RUN_DIR is \"/run}}\", but {path}")),
-            ("RUN_DIR", "/$x", format!("RUN_DIR is \"/$x\", but {path}")),
-            ("NGINX_USER", "root; daemon on", format!("NGINX_USER is \"root; daemon on\", but {name}")),
-            ("NGINX_USER", "a b", format!("NGINX_USER is \"a b\", but {name}")),
-            ("NGINX_USER", "a\nb", format!("NGINX_USER is \"a\\nb\", but {name}")),
-        ];
-        for (key, value, sentence) in table {
-            assert_eq!(surroundings(&[(key, value)], true).unwrap_err(), sentence);
-        }
-    }
-
-    #[test]
-    fn a_run_folder_too_long_for_a_socket_is_refused() {
-        let fits = format!("/{}", "x".repeat(90));
-        assert!(surroundings(&[("RUN_DIR", &fits)], false).is_ok());
-        let long = format!("/{}", "x".repeat(91));
-        assert_eq!(
-            surroundings(&[("RUN_DIR", &long)], false).unwrap_err(),
-            format!(
-                "RUN_DIR is {long:?} (92 bytes), but the paths of the sockets in it allow at most 91 bytes: choose a shorter one"
-            )
-        );
-    }
-
-    #[test]
-    fn the_arguments_are_a_template_and_where_the_result_goes() {
-        let parse = |line: &str| Invocation::parse(line.split_whitespace().map(str::to_owned));
-        assert_eq!(
-            parse("--template a --output b --check-port").unwrap(),
-            Invocation { template: "a".into(), output: Some("b".into()), check_port: true }
-        );
-        let usage = "usage: sse-server nginx --template FILE [--output FILE] [--check-port]";
-        for (line, mistake) in [
-            ("", "--template FILE is missing"),
-            ("--template", "--template needs a FILE"),
-            ("--template a b", "unknown argument \"b\""),
-        ] {
-            assert_eq!(parse(line).unwrap_err().to_string(), format!("{mistake}; {usage}"));
-        }
-    }
-
-    #[test]
-    fn a_mark_that_nobody_knows_and_a_mark_that_is_missing_are_mistakes() {
-        let check = |template: String, sentence: &str| {
-            let mistake = Settings::default().render(&template, Path::new("x.conf")).unwrap_err();
-            assert_eq!(mistake.to_string(), sentence);
-        };
-        check(
-            SHIPPED.replace("#@ listen", "#@ lisen"),
-            &format!(
-                "x.conf:{}: unknown mark `#@ lisen`; the marks are user, worker_processes, worker_rlimit_nofile, \
-                 worker_connections, run_dir, client_max_body_size, send_timeout, set_real_ip_from, from_trusted_proxy, cors_origin, problem_413, listen",
-                SHIPPED.lines().position(|line| line.ends_with("#@ listen")).unwrap() + 1
-            ),
-        );
-        check(
-            SHIPPED.replace(" #@ listen", ""),
-            "x.conf: no line has the mark `#@ listen`, so that setting would not reach nginx",
-        );
-    }
-
-    #[test]
-    fn a_port_that_somebody_has_is_named() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, stack_tests::free_port())).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let settings = Settings { port, ..Settings::default() };
-        assert_eq!(
-            settings.check_port().unwrap_err().to_string(),
-            format!(
-                "PORT is {port}, but another program listens there already: end it, or choose another one, e.g. PORT={}",
-                next_port(port)
-            )
-        );
-        drop(taken);
-        settings.check_port().unwrap();
-    }
-
-    #[test]
-    fn more_streams_than_nginx_has_descriptors_for_are_refused() {
-        let check = |connections_max, descriptors_max| {
-            Settings { connections_max, descriptors_max, ..Settings::default() }.check_descriptors()
-        };
-        for (streams, descriptors) in [(0, 100), (500, 1024), (10_000, 20_024)] {
-            assert_eq!(check(streams, descriptors), Ok(()), "{streams} of {descriptors}");
-        }
-        assert_eq!(
-            check(501, 1024).unwrap_err().to_string(),
-            "SSE_MAX_CONNECTIONS is 501, which takes 1026 descriptors in nginx, but a process may have 1024 here: \
-             lower it to 500 or less, or raise the hard limit (ulimit -Hn, LimitNOFILE=1026 in a unit of systemd, \
-             docker run --ulimit nofile=1026, ulimits in a compose file)"
-        );
-    }
 }
