@@ -195,7 +195,11 @@ fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
         let invocation = nginx::Invocation::parse(rest)?;
         let settings = nginx::Settings {
             connections_max: config.connections_max as u64,
-            connections_per_ip_max: config.connections_per_ip_max as u64,
+            wall: nginx::Wall {
+                streams_max: config.connections_per_ip_max as u64,
+                opened_per_second: config.connect_rate.into(),
+                login_attempts_max: config.login.as_ref().map_or(0, |login| login.attempts_max.into()),
+            },
             event_bytes_max: config.event_bytes_max as u64,
             idle_timeout_seconds: config.idle_timeout.as_secs(),
             trusted_proxies: config.trusted_proxies.clone(),

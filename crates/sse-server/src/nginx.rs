@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wall;
 
 use std::borrow::Cow;
 use std::fs;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 use crate::descriptors::{self, TooFew};
 
 pub use tls::{Error as TlsError, Tls};
+pub use wall::Wall;
 
 const MARK: &str = "#@ ";
 
@@ -54,7 +56,7 @@ const BODY_PER_EVENT: u64 = 16;
 const SEND_TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Every mark that a template must have, each once or more.
-const MARKS: [&str; 17] = [
+const MARKS: [&str; 23] = [
     "user",
     "worker_processes",
     "worker_rlimit_nofile",
@@ -72,10 +74,16 @@ const MARKS: [&str; 17] = [
     "tls_streams",
     "tls_redirect",
     "tls_hsts",
+    "wall_streams_zone",
+    "wall_streams",
+    "wall_opened_zone",
+    "wall_opened",
+    "wall_login_zone",
+    "wall_login",
 ];
 
 /// What lines of a template may depend on, each on one or more.
-const OPTIONS: [&str; 3] = ["tls", "tls_redirect", "tls_hsts"];
+const OPTIONS: [&str; 5] = ["tls", "tls_redirect", "tls_hsts", "wall_opened", "wall_login"];
 
 /// What the configuration of nginx depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +100,8 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// The most streams at one time; 0 is unlimited.
     pub connections_max: u64,
-    /// The most streams of one address; 0 is unlimited.
-    pub connections_per_ip_max: u64,
+    /// What one address may have.
+    pub wall: Wall,
     /// The largest event in bytes; 0 is unlimited.
     pub event_bytes_max: u64,
     /// Seconds after which sse-server gives up on a client that takes nothing; 0 is never.
@@ -118,7 +126,7 @@ impl Default for Settings {
             ipv6: false,
             run_dir: PathBuf::from(RUN_DIR_DEFAULT),
             connections_max: 500,
-            connections_per_ip_max: 10,
+            wall: Wall::default(),
             event_bytes_max: 262_144,
             idle_timeout_seconds: 300,
             trusted_proxies: Vec::new(),
@@ -382,7 +390,12 @@ impl Settings {
                 }
                 lines
             }
-            _ => return self.tls.as_ref()?.directives(mark, self.ipv6, self.connections_per_ip_max),
+            _ => {
+                let tls = self.tls.as_ref();
+                return tls
+                    .and_then(|tls| tls.directives(mark, self.ipv6, self.wall.streams_max))
+                    .or_else(|| self.wall.directives(mark, self.connections_max));
+            }
         })
     }
 
@@ -393,7 +406,7 @@ impl Settings {
             "tls" => tls.is_some(),
             "tls_redirect" => tls.is_some_and(|tls| tls.redirect.is_some()),
             "tls_hsts" => tls.is_some_and(|tls| tls.hsts_seconds > 0),
-            _ => return None,
+            _ => return self.wall.wants(option),
         })
     }
 

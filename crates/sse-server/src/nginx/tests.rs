@@ -19,6 +19,10 @@ fn tls() -> Option<Tls> {
     Some(Tls { certificate, key, port: 443, redirect: None, hsts_seconds: 60 })
 }
 
+fn wall(streams_max: u64, opened_per_second: u64, login_attempts_max: u64) -> Settings {
+    Settings { wall: Wall { streams_max, opened_per_second, login_attempts_max }, ..Settings::default() }
+}
+
 #[test]
 fn the_shipped_file_is_what_the_defaults_of_the_container_render() {
     assert_eq!(shipped(&Settings::default()), SHIPPED);
@@ -29,7 +33,7 @@ fn every_setting_reaches_its_lines() {
     let d = Settings::default;
     let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
     #[rustfmt::skip]
-    let table: [(Settings, &[&str]); 24] = [
+    let table: [(Settings, &[&str]); 31] = [
         (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
         (Settings { user: None, ..d() }, &["\n#@ user\n"]),
         (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
@@ -49,10 +53,17 @@ fn every_setting_reaches_its_lines() {
         (Settings { tls: tls(), ..d() }, &["\n        listen 443 ssl http2 default_server backlog=4096; #@ tls_listen\n", "\n        ssl_session_tickets off;\n"]),
         (Settings { tls: tls(), ipv6: true, ..d() }, &["\n        listen [::]:443 ssl http2 default_server backlog=4096;\n"]),
         (Settings { tls: tls(), ..d() }, &["ssl_certificate \"/tls/a b.pem\"; #@ tls_certificate\n        ssl_certificate_key \"/tls/key.pem\";\n", "\n    #?tls_redirect map "]),
-        (Settings { tls: tls(), connections_per_ip_max: 200, ..d() }, &["http2_max_concurrent_streams 264; #@ tls_streams\n"]),
+        (Settings { tls: tls(), wall: Wall { streams_max: 200, ..Wall::default() }, ..d() }, &["http2_max_concurrent_streams 264; #@ tls_streams\n"]),
         (Settings { tls: tls(), ..d() }, &["        \"on \" \"max-age=60\"; #@ tls_hsts\n", "\n        add_header Strict-Transport-Security $hsts always;\n"]),
         (Settings { tls: tls().map(|tls| Tls { hsts_seconds: 0, redirect: Some(5443), ..tls }), ..d() }, &["\n        return 308 $tls_location;\n".trim_start(), "default \"https://$host:5443$request_uri\"; #@ tls_redirect\n", "\n    #?tls_hsts map"]),
         (Settings { tls: tls().map(|tls| Tls { redirect: Some(443), ..tls }), ..d() }, &["default \"https://$host$request_uri\"; #@ tls_redirect\n"]),
+        (d(), &["    limit_conn_zone $client_network zone=streams:10m; #@ wall_streams_zone\n", "            limit_conn streams 36; #@ wall_streams\n", "#?wall_opened limit_req", "#?wall_login location"]),
+        (wall(1_000_000, 0, 0), &["            limit_conn streams 65535; #@ wall_streams\n"]),
+        (Settings { connections_max: 1_000_000, ..d() }, &["zone=streams:64m; #@"]),
+        (wall(0, 0, 0), &["\n    #@ wall_streams_zone\n", "\n            #@ wall_streams\n"]),
+        (wall(0, 5, 0), &["    limit_req_zone $client_network zone=opened:10m rate=10r/s; #@ wall_opened_zone\n", "            limit_req zone=opened burst=20 nodelay; #@ wall_opened\n"]),
+        (wall(0, 0, 5), &["    limit_req_zone $login_network zone=login:10m rate=10r/s; #@ wall_login_zone\n", "            limit_req zone=login burst=25 nodelay; #@ wall_login\n"]),
+        (Settings { connections_max: 0, ..d() }, &["zone=streams:64m; #@"]),
         (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["    set_real_ip_from 10.0.0.0/8; #@ set_real_ip_from\n    set_real_ip_from 2001:db8::1/128;\n"]),
     ];
     for (settings, lines) in table {

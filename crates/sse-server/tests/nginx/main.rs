@@ -4,6 +4,7 @@
 
 mod stack;
 mod tls;
+mod wall;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
