@@ -204,6 +204,7 @@ fn render_nginx(config: &Config, rest: Vec<String>) -> ExitCode {
             idle_timeout_seconds: config.idle_timeout.as_secs(),
             trusted_proxies: config.trusted_proxies.clone(),
             cors_origins: config.cors_origins.clone(),
+            login: config.login.is_some(),
             descriptors_max: descriptors::allowed(),
             ..nginx::Settings::default()
         };

@@ -1,9 +1,10 @@
 //! nginx's configuration: the marked lines of a template, written anew for where and how the stack runs.
 //!
 //! A line that ends in `#@ name` is replaced by what [`Settings`] say for that name; one that begins with `#?name` is a
-//! comment unless `name` is wanted; every other line stays. The shipped template (`docker/nginx-sse.conf`) holds the
+//! comment unless `name` is wanted; one that ends in `#!name` is left out where it is; every other line stays. The shipped template (`docker/nginx-sse.conf`) holds the
 //! container's defaults, so it is valid by itself.
 
+mod application;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -21,12 +22,15 @@ use ipnet::IpNet;
 
 use crate::descriptors::{self, TooFew};
 
+pub use application::{Application, Error as ApplicationError};
 pub use tls::{Error as TlsError, Tls};
 pub use wall::Wall;
 
 const MARK: &str = "#@ ";
 
 const OPTION: &str = "#?";
+
+const UNLESS: &str = "#!";
 
 /// The run folder that the template is written for.
 const RUN_DIR_DEFAULT: &str = "/run/sse";
@@ -56,7 +60,7 @@ const BODY_PER_EVENT: u64 = 16;
 const SEND_TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Every mark that a template must have, each once or more.
-const MARKS: [&str; 23] = [
+const MARKS: [&str; 26] = [
     "user",
     "worker_processes",
     "worker_rlimit_nofile",
@@ -80,10 +84,22 @@ const MARKS: [&str; 23] = [
     "wall_opened",
     "wall_login_zone",
     "wall_login",
+    "application",
+    "application_resolver",
+    "application_body",
 ];
 
 /// What lines of a template may depend on, each on one or more.
-const OPTIONS: [&str; 5] = ["tls", "tls_redirect", "tls_hsts", "wall_opened", "wall_login"];
+const OPTIONS: [&str; 8] = [
+    "tls",
+    "tls_redirect",
+    "tls_hsts",
+    "wall_opened",
+    "wall_login",
+    "login",
+    "application",
+    "application_named",
+];
 
 /// What the configuration of nginx depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +130,10 @@ pub struct Settings {
     pub descriptors_max: u64,
     /// How TLS is spoken, if it is.
     pub tls: Option<Tls>,
+    /// Whether sse-server has a login.
+    pub login: bool,
+    /// The application that has every path which is not ours, if there is one.
+    pub application: Option<Application>,
 }
 
 impl Default for Settings {
@@ -133,6 +153,8 @@ impl Default for Settings {
             cors_origins: Vec::new(),
             descriptors_max: 1_048_576,
             tls: None,
+            login: false,
+            application: None,
         }
     }
 }
@@ -258,6 +280,9 @@ pub enum Error {
     /// TLS was asked for, and cannot be spoken.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// There is an application that nothing can be forwarded to.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
     /// nginx cannot hold as many streams as are allowed.
     #[error(transparent)]
     Descriptors(#[from] TooFew),
@@ -284,8 +309,8 @@ const fn next_port(port: u16) -> u16 {
 }
 
 impl Settings {
-    /// Takes `PORT`, `RUN_DIR`, what is said about TLS (`TLS_…`, with `data_dir` for what is kept) and, if `root` is to start
-    /// nginx, `NGINX_USER` from the environment; an empty one counts as unset.
+    /// Takes `PORT`, `RUN_DIR`, what is said about TLS (`TLS_…`, with `data_dir` for what is kept) and the application (`APP_…`),
+    /// and, if `root` is to start nginx, `NGINX_USER` from the environment; an empty one counts as unset.
     pub fn surroundings(
         mut self,
         env: impl Fn(&str) -> Option<String>,
@@ -303,6 +328,8 @@ impl Settings {
             (true, None) => self.user,
         };
         self.tls = Tls::read(&set, self.port, data_dir)?;
+        let etc = |name| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
+        self.application = Application::read(&set, &etc("hosts"), &etc("resolv.conf"))?;
         self.workers = thread::available_parallelism().ok();
         self.ipv6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
         Ok(self)
@@ -380,9 +407,14 @@ impl Settings {
             "cors_origin" => {
                 self.cors_origins.iter().map(|origin| format!("\"{origin}\" $http_origin;")).collect()
             }
-            "problem_413" => vec![format!(
-                r#"413 '{{"type":"about:blank","title":"Content Too Large","status":413,"detail":"the request body is above the limit of {bytes} bytes"}}';"#
-            )],
+            "problem_413" => {
+                let more = self.application.as_ref().map_or(String::new(), |application| {
+                    format!(", of the application {} bytes", application.body_bytes_max)
+                });
+                vec![format!(
+                    r#"413 '{{"type":"about:blank","title":"Content Too Large","status":413,"detail":"the request body is above the limit of {bytes} bytes{more}"}}';"#
+                )]
+            }
             "listen" => {
                 let mut lines = vec![format!("listen {port} default_server backlog=4096;")];
                 if self.ipv6 {
@@ -394,6 +426,7 @@ impl Settings {
                 let tls = self.tls.as_ref();
                 return tls
                     .and_then(|tls| tls.directives(mark, self.ipv6, self.wall.streams_max))
+                    .or_else(|| self.application.as_ref()?.directives(mark))
                     .or_else(|| self.wall.directives(mark, self.connections_max));
             }
         })
@@ -406,6 +439,9 @@ impl Settings {
             "tls" => tls.is_some(),
             "tls_redirect" => tls.is_some_and(|tls| tls.redirect.is_some()),
             "tls_hsts" => tls.is_some_and(|tls| tls.hsts_seconds > 0),
+            "login" => self.login,
+            "application" => self.application.is_some(),
+            "application_named" => self.application.as_ref().is_some_and(|app| !app.resolvers.is_empty()),
             _ => return self.wall.wants(option),
         })
     }
@@ -421,6 +457,11 @@ impl Settings {
                 seen.push(format!("{OPTION}{option}"));
                 is_wanted = self.wants(option).ok_or_else(|| unknown(format!("{OPTION}{option}")))?;
                 line = Cow::Owned(format!("{}{rest}", indent(whole)));
+            }
+            if let Some(option) = unless(whole)
+                && self.wants(option).ok_or_else(|| unknown(format!("{UNLESS}{option}")))?
+            {
+                continue;
             }
             let marked = marked(&line);
             seen.extend(marked.map(|(_, mark)| format!("{MARK}{mark}")));
@@ -482,6 +523,12 @@ fn marked(line: &str) -> Option<(&str, &str)> {
 fn optional(line: &str) -> Option<(&str, &str)> {
     let (option, rest) = line.trim_start().strip_prefix(OPTION)?.split_once(' ')?;
     is_name(option).then_some((option, rest))
+}
+
+/// What a line must not be there with.
+fn unless(line: &str) -> Option<&str> {
+    let (_, option) = line.rsplit_once(UNLESS)?;
+    is_name(option).then_some(option)
 }
 
 fn is_name(word: &str) -> bool {

@@ -228,7 +228,7 @@ pub const SETTINGS: [Setting; 36] = [
 ];
 
 /// Names of what is to come: refused, because to ignore them would promise what is not kept.
-pub(super) const REFUSED: [&str; 3] = ["SSE_REDIS_URL", "SSE_NAMESPACE", "APP_UPSTREAM"];
+pub(super) const REFUSED: [&str; 2] = ["SSE_REDIS_URL", "SSE_NAMESPACE"];
 
 /// Names of what is to come that change nothing but speed or convenience: said, and passed over.
 pub(super) const WITHOUT_EFFECT: [&str; 1] = ["SSE_LIMITS"];

@@ -9,8 +9,7 @@ fn shipped(settings: &Settings) -> String {
 }
 
 fn surroundings(pairs: &[(&str, &str)], root: bool) -> Result<Settings, String> {
-    let env =
-        |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let env = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     Settings::default().surroundings(env, root, Path::new("/nowhere")).map_err(|e| e.to_string())
 }
 
@@ -23,6 +22,11 @@ fn wall(streams_max: u64, opened_per_second: u64, login_attempts_max: u64) -> Se
     Settings { wall: Wall { streams_max, opened_per_second, login_attempts_max }, ..Settings::default() }
 }
 
+fn app(resolvers: &[&str]) -> Option<Application> {
+    let resolvers = resolvers.iter().map(|address| (*address).to_owned()).collect();
+    Some(Application { address: "app:8000".to_owned(), resolvers, body_bytes_max: 7 })
+}
+
 #[test]
 fn the_shipped_file_is_what_the_defaults_of_the_container_render() {
     assert_eq!(shipped(&Settings::default()), SHIPPED);
@@ -33,7 +37,7 @@ fn every_setting_reaches_its_lines() {
     let d = Settings::default;
     let nets = ["10.1.2.3/8", "2001:db8::1/128"].map(|net| net.parse().unwrap());
     #[rustfmt::skip]
-    let table: [(Settings, &[&str]); 31] = [
+    let table: [(Settings, &[&str]); 35] = [
         (Settings { user: Some("me".into()), ..d() }, &["user me; #@ user\n"]),
         (Settings { user: None, ..d() }, &["\n#@ user\n"]),
         (Settings { workers: NonZeroUsize::new(3), ..d() }, &["worker_processes 3; #@ worker_processes\n"]),
@@ -57,13 +61,17 @@ fn every_setting_reaches_its_lines() {
         (Settings { tls: tls(), ..d() }, &["        \"on \" \"max-age=60\"; #@ tls_hsts\n", "\n        add_header Strict-Transport-Security $hsts always;\n"]),
         (Settings { tls: tls().map(|tls| Tls { hsts_seconds: 0, redirect: Some(5443), ..tls }), ..d() }, &["\n        return 308 $tls_location;\n".trim_start(), "default \"https://$host:5443$request_uri\"; #@ tls_redirect\n", "\n    #?tls_hsts map"]),
         (Settings { tls: tls().map(|tls| Tls { redirect: Some(443), ..tls }), ..d() }, &["default \"https://$host$request_uri\"; #@ tls_redirect\n"]),
-        (d(), &["    limit_conn_zone $client_network zone=streams:10m; #@ wall_streams_zone\n", "            limit_conn streams 36; #@ wall_streams\n", "#?wall_opened limit_req", "#?wall_login location"]),
+        (d(), &["    limit_conn_zone $client_network zone=streams:10m; #@ wall_streams_zone\n", "            limit_conn streams 36; #@ wall_streams\n", "#?wall_opened limit_req", "#?login location = /login {"]),
         (wall(1_000_000, 0, 0), &["            limit_conn streams 65535; #@ wall_streams\n"]),
         (Settings { connections_max: 1_000_000, ..d() }, &["zone=streams:64m; #@"]),
         (wall(0, 0, 0), &["\n    #@ wall_streams_zone\n", "\n            #@ wall_streams\n"]),
         (wall(0, 5, 0), &["    limit_req_zone $client_network zone=opened:10m rate=10r/s; #@ wall_opened_zone\n", "            limit_req zone=opened burst=20 nodelay; #@ wall_opened\n"]),
-        (wall(0, 0, 5), &["    limit_req_zone $login_network zone=login:10m rate=10r/s; #@ wall_login_zone\n", "            limit_req zone=login burst=25 nodelay; #@ wall_login\n"]),
+        (Settings { login: true, ..wall(0, 0, 5) }, &["    limit_req_zone $login_network zone=login:10m rate=10r/s; #@ wall_login_zone\n", "            limit_req zone=login burst=25 nodelay; #@ wall_login\n"]),
         (Settings { connections_max: 0, ..d() }, &["zone=streams:64m; #@"]),
+        (d(), &["\n        location = /metrics { return 404; } #!application\n", "\n        #?application location / {\n"]),
+        (Settings { login: true, ..d() }, &["\n        location = /login {\n            real_ip_header X-Forwarded-For;\n            #@ wall_login\n"]),
+        (Settings { application: app(&[]), ..d() }, &["\n            set $application http://app:8000; #@ application\n", "client_max_body_size 7; #@ application_body\n", "#?application_named", "of the application 7 bytes\"}'; #@"]),
+        (Settings { application: app(&["127.0.0.11", "[::1]"]), ..d() }, &["\n            resolver 127.0.0.11 [::1] valid=10s; #@ application_resolver\n"]),
         (Settings { trusted_proxies: nets.to_vec(), ..d() }, &["    set_real_ip_from 10.0.0.0/8; #@ set_real_ip_from\n    set_real_ip_from 2001:db8::1/128;\n"]),
     ];
     for (settings, lines) in table {
@@ -86,8 +94,7 @@ fn the_surroundings_are_read_from_the_environment() {
 /// The attack: a value that ends its directive and begins one of its own.
 #[test]
 fn a_value_that_would_break_out_of_the_file_is_refused_in_one_sentence() {
-    let path =
-        "it must be an absolute path without control characters, quotes, `\\`, `$`, `;`, `{` and `}`";
+    let path = "it must be an absolute path without control characters, quotes, `\\`, `$`, `;`, `{` and `}`";
     let name = "it must be one name of letters, digits, `_`, `.` and `-`";
     let port = "it must be a number from 1 to 65535";
     #[rustfmt::skip]

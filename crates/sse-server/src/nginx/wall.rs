@@ -67,6 +67,7 @@ impl Wall {
             "wall_login_zone" => {
                 format!("limit_req_zone $login_network zone=login:{TABLE_MIB}m rate={LOGINS_PER_SECOND}r/s;")
             }
+            "wall_login" if self.login_attempts_max == 0 => return Some(Vec::new()),
             "wall_login" => format!(
                 "limit_req zone=login burst={} nodelay;",
                 self.login_attempts_max.saturating_add(LOGINS_AT_ONCE)

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod application;
 mod stack;
 mod tls;
 mod wall;
@@ -20,7 +21,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sse_server::nginx::Settings;
 
-use stack::{DEADLINE, STREAM_HEAD, Stack, assert_problem, chunk, header, nginx_command, ok, render, settings};
+use stack::{
+    DEADLINE, STREAM_HEAD, Stack, assert_problem, chunk, header, nginx_command, ok, render, settings,
+};
 
 #[test]
 fn nginx_itself_accepts_whatever_is_rendered() {

@@ -33,7 +33,8 @@ fn stack(wall: Wall, more: impl FnOnce(&mut Settings)) -> Stack {
 #[track_caller]
 fn open(stack: &Stack, path: &str, from: [u8; 4], headers: &str) -> Result<Connection, (String, String)> {
     let mut connection = Connection::open(from, stack.port).unwrap();
-    connection.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").as_bytes());
+    connection
+        .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n").as_bytes());
     if connection.until("\r\n").contains(" 200 ") {
         connection.until("data: 1\n\n");
         return Ok(connection);
@@ -56,7 +57,10 @@ fn one_address_holds_no_more_streams_than_the_wall_lets_through() {
     let stack = stack(Wall { streams_max: 2, ..Wall::default() }, |_| ());
     let from = [127, 0, 0, 9];
     let mut held: Vec<_> = (0..20)
-        .map(|n| open(&stack, if n % 2 == 0 { "/sse" } else { "/events" }, from, "").expect("it is the hub's to refuse"))
+        .map(|n| {
+            open(&stack, if n % 2 == 0 { "/sse" } else { "/events" }, from, "")
+                .expect("it is the hub's to refuse")
+        })
         .collect();
     assert_eq!(stack.seen_count(), 20);
     assert_refused(open(&stack, "/sse", from, ""));
@@ -65,7 +69,9 @@ fn one_address_holds_no_more_streams_than_the_wall_lets_through() {
     open(&stack, "/sse", [127, 0, 0, 10], "").expect("a neighbour gets in");
     for _ in 0..100 {
         let mut publish = Connection::open(from, stack.port).unwrap();
-        publish.send(b"POST /sse/publish HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}");
+        publish.send(
+            b"POST /sse/publish HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        );
         assert_eq!(Answer::parse(&publish.to_end()).status, 200, "no publish is refused");
     }
     held.pop();
@@ -110,7 +116,10 @@ fn streams_opened_too_fast_are_refused_after_those_the_hub_lets_in() {
     let refused = (0..1000).map(|_| ask()).find(|(head, _)| !head.starts_with("HTTP/1.1 200 "));
     let (head, _) = refused.expect("the wall is reached");
     assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
-    assert_eq!((header(&head, "retry-after"), header(&head, "content-type")), (Some("1"), Some("application/problem+json")));
+    assert_eq!(
+        (header(&head, "retry-after"), header(&head, "content-type")),
+        (Some("1"), Some("application/problem+json"))
+    );
     assert!(stack.ask("POST /sse/publish", "Content-Length: 0\r\n").0.starts_with("HTTP/1.1 200 "));
     stack.wait_for("another one after a while", || ask().0.starts_with("HTTP/1.1 200 "));
 }
@@ -118,7 +127,7 @@ fn streams_opened_too_fast_are_refused_after_those_the_hub_lets_in() {
 /// The attack: one address tries passcodes as fast as it can.
 #[test]
 fn logins_tried_too_fast_are_refused_after_those_the_hub_counts() {
-    let stack = stack(Wall { login_attempts_max: 5, ..Wall::default() }, |_| ());
+    let stack = stack(Wall { login_attempts_max: 5, ..Wall::default() }, |settings| settings.login = true);
     let attempt = || stack.ask("POST /login", "Content-Length: 0\r\n");
     for n in 0..5 {
         assert!(attempt().0.starts_with("HTTP/1.1 200 "), "{n}");
@@ -134,8 +143,12 @@ fn logins_tried_too_fast_are_refused_after_those_the_hub_counts() {
 
 #[test]
 fn without_limits_there_is_no_wall() {
-    let stack = stack(Wall { streams_max: 0, opened_per_second: 0, login_attempts_max: 0 }, |_| ());
-    let held: Vec<_> = (0..200).map(|n| open(&stack, "/sse", [127, 0, 0, 1], "").unwrap_or_else(|e| panic!("{n}: {e:?}"))).collect();
+    let stack = stack(Wall { streams_max: 0, opened_per_second: 0, login_attempts_max: 0 }, |settings| {
+        settings.login = true
+    });
+    let held: Vec<_> = (0..200)
+        .map(|n| open(&stack, "/sse", [127, 0, 0, 1], "").unwrap_or_else(|e| panic!("{n}: {e:?}")))
+        .collect();
     for _ in 0..200 {
         assert!(stack.ask("POST /login", "Content-Length: 0\r\n").0.starts_with("HTTP/1.1 200 "));
     }
