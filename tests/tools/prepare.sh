@@ -13,6 +13,7 @@ missing=()
 need() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing+=("$2"); }
 need chromium chromium
 need curl curl
+need openssl openssl
 need docker-compose docker-compose
 need dockerd docker.io
 need debootstrap debootstrap

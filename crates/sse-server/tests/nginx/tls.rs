@@ -18,7 +18,17 @@ use crate::stack::{STREAM_HEAD, Stack, assert_problem, chunk, header, nginx_comm
 fn certify(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let out = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args(["-subj", &format!("/CN={name}"), "-addext", &format!("subjectAltName=DNS:{name}")])
         .arg("-keyout")
         .arg(&key)
@@ -78,7 +88,8 @@ fn h2_and_http_1_1_reach_the_hub_as_tls() {
     let (stack, port) = start(|_| ());
     let url = format!("https://localhost:{port}/sse/health");
     for (words, version) in [(&["--http2"][..], "HTTP/2 200"), (&["--http1.1"], "HTTP/1.1 200 OK")] {
-        let head = head(&[words, &["-H", "X-Forwarded-Proto: http", "-H", "X-Real-IP: 9.9.9.9", &url]].concat());
+        let head =
+            head(&[words, &["-H", "X-Forwarded-Proto: http", "-H", "X-Real-IP: 9.9.9.9", &url]].concat());
         assert!(head.starts_with(version), "{head}");
         assert_eq!(header(&head, "strict-transport-security"), Some("max-age=31536000"), "{head}");
         let request = stack.last_seen();
@@ -200,7 +211,13 @@ fn what_is_rendered_for_tls_is_accepted_without_a_warning() {
     fs::create_dir(&spaced).unwrap();
     let (certificate, key) = certify(&spaced, "localhost");
     for (redirect, hsts_seconds, ipv6) in [(None, 60, true), (Some(443), 0, false), (Some(5443), 60, false)] {
-        let tls = Tls { certificate: certificate.clone(), key: key.clone(), port: free_port(), redirect, hsts_seconds };
+        let tls = Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            port: free_port(),
+            redirect,
+            hsts_seconds,
+        };
         let settings = Settings { ipv6, tls: Some(tls), ..settings(folder.path()) };
         let output = nginx_command(&render(&settings)).arg("-t").output().expect("nginx is installed");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -235,17 +252,50 @@ fn a_certificate_that_cannot_be_used_stops_the_start_with_one_sentence() {
     let broken = folder.path().join("broken.pem");
     fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").unwrap();
     let text = |path: &Path| path.display().to_string();
-    let (certificate, key, other_key, broken) = (text(&certificate), text(&key), text(&other_key), text(&broken));
+    let (certificate, key, other_key, broken) =
+        (text(&certificate), text(&key), text(&other_key), text(&broken));
     let good = script("nginx.sh", folder.path(), &[("TLS_CERT", &certificate), ("TLS_KEY", &key)]);
     assert_eq!(good.status.code(), Some(0), "{good:?}");
     for (cert, key, sentence) in [
-        (&certificate, &other_key, format!("TLS_KEY is \"{other_key}\", but it is not the key of the certificate in TLS_CERT, \"{certificate}\"\n")),
+        (
+            &certificate,
+            &other_key,
+            format!(
+                "TLS_KEY is \"{other_key}\", but it is not the key of the certificate in TLS_CERT, \"{certificate}\"\n"
+            ),
+        ),
         (&broken, &key, format!("TLS_CERT is \"{broken}\", but nginx cannot read a certificate there\n")),
-        (&certificate, &broken, format!("TLS_KEY is \"{broken}\", but nginx cannot read a private key there\n")),
-        (&certificate, &"/nowhere".to_owned(), "TLS_KEY is \"/nowhere\", but the file cannot be read: No such file or directory (os error 2)\n".to_owned()),
+        (
+            &certificate,
+            &broken,
+            format!("TLS_KEY is \"{broken}\", but nginx cannot read a private key there\n"),
+        ),
+        (
+            &certificate,
+            &"/nowhere".to_owned(),
+            "TLS_KEY is \"/nowhere\", but the file cannot be read: No such file or directory (os error 2)\n"
+                .to_owned(),
+        ),
     ] {
         let out = script("nginx.sh", folder.path(), &[("TLS_CERT", cert), ("TLS_KEY", key)]);
-        assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(2), sentence.as_str()));
+        assert_eq!(
+            (out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()),
+            (Some(2), sentence.as_str())
+        );
+    }
+    #[rustfmt::skip]
+    let incomplete: [(&[(&str, &str)], String); 4] = [
+        (&[("TLS_CERT", &certificate)], format!("TLS_CERT is \"{certificate}\", but TLS_KEY is not set: set it to the file of the certificate's private key\n")),
+        (&[("TLS_KEY", &key)], format!("TLS_KEY is \"{key}\", but TLS_CERT is not set: set it to the file of the key's certificate\n")),
+        (&[("TLS_REDIRECT", "1")], "TLS_REDIRECT is \"1\", but there is no TLS to lead to: set TLS_CERT and TLS_KEY, or TLS_CERT=self-signed\n".to_owned()),
+        (&[("APP_UPSTREAM", "app")], "APP_UPSTREAM is \"app\", but it must be host:port or http://host:port, such as app:8000 or http://[::1]:8000\n".to_owned()),
+    ];
+    for (env, sentence) in incomplete {
+        let out = script("nginx.sh", folder.path(), env);
+        assert_eq!(
+            (out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()),
+            (Some(2), sentence.as_str())
+        );
     }
 }
 
