@@ -46,11 +46,61 @@ impl Drop for Down<'_> {
     }
 }
 
+/// The capabilities that docker-compose-sse.yml leaves: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID.
+const CAPABILITIES: &str = "00000000000000eb";
+const NO_CAPABILITIES: &str = "0000000000000000";
+
+/// The attack: a program of the container is taken over, and reaches for more than it needs.
+#[track_caller]
+fn check_confinement(folder: &Path, id: &str) {
+    let script = "for p in /proc/[0-9]*; do [ -r $p/status ] && awk '/^(Name|Uid|CapEff|CapPrm|CapBnd|NoNewPrivs):/ { printf \"%s \", $2 } END { print \"\" }' $p/status; done";
+    let seen = said(folder, "docker", &["exec", id, "sh", "-c", script]);
+    let mut kinds = std::collections::BTreeSet::new();
+    for line in seen.lines() {
+        let [name, uid, prm, eff, bnd, new] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        if !["supervisord", "nginx", "sse-server"].contains(&name) {
+            continue;
+        }
+        kinds.insert((name.to_owned(), uid.to_owned()));
+        let expected = if uid == "0" { CAPABILITIES } else { NO_CAPABILITIES };
+        assert_eq!((prm, eff, bnd, new), (expected, expected, CAPABILITIES, "1"), "{line}");
+    }
+    let kinds: Vec<_> = kinds.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
+    assert_eq!(
+        kinds,
+        [("nginx", "0"), ("nginx", "33"), ("sse-server", "10001"), ("supervisord", "0")],
+        "{seen}"
+    );
+    for file in ["/file", "/usr/local/bin/file", "/etc/file", "/app/docker/file", "/var/lib/file"] {
+        let out = run(folder, "docker", &["exec", id, "touch", file]);
+        let refusal = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && refusal.contains("Read-only file system"), "{file}: {out:?}");
+    }
+    let limit = said(
+        folder,
+        "docker",
+        &[
+            "exec",
+            id,
+            "sh",
+            "-c",
+            "cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max",
+        ],
+    );
+    assert_eq!(limit, "2048");
+    let made = said(folder, "docker", &["exec", id, "stat", "-c", "%a %U", "/app/data/self-signed.pem"]);
+    assert_eq!(made, "600 root");
+}
+
 fn serve(folder: &Path, file: &str) -> Process {
     let mut command = Command::new("docker-compose");
     command.args(["-f", file, "up", "--build", "--no-color"]).current_dir(folder).env("DOCKER_BUILDKIT", "0");
     // Docker's proxy makes everybody on this machine one address.
     command.env("SSE_MAX_CONNECTIONS_PER_IP", "20");
+    // Health checks go on over plain HTTP; streams over it are asked for as a proxy's that has ended TLS.
+    command.env("TLS_CERT", "self-signed").env("TLS_REDIRECT", "1").env("SSE_TRUSTED_PROXIES", "0.0.0.0/0");
     let mut up = Process::start(&mut command);
     within(Duration::from_secs(1200), "the container serves", || {
         assert!(up.try_wait().is_none(), "docker-compose up ended: {}", up.lines().join("\n"));
@@ -106,13 +156,27 @@ fn the_container_serves_says_goodbye_and_stops_in_order() {
     for user in ["root", "sse", "www-data"] {
         assert!(users.lines().any(|line| line == user), "{users}");
     }
+    check_confinement(folder, &id);
+    let over_tls = said(
+        folder,
+        "curl",
+        &["-skf", "--http2", "-w", " HTTP/%{http_version}", "https://localhost:5443/sse/health/ready"],
+    );
+    assert!(over_tls.ends_with(" HTTP/2"), "{over_tls}");
+    let redirect = said(
+        folder,
+        "curl",
+        &["-s", "-o", "/dev/null", "-w", "%{redirect_url}", "http://localhost:5001/sse/test"],
+    );
+    assert_eq!(redirect, "https://localhost:5443/sse/test");
     let status = said(folder, "docker", &["exec", &id, "supervisorctl", "status"]);
     assert_eq!(status.matches("RUNNING").count(), 2, "{status}");
 
     let mut streams: Vec<Connection> = (1..=20)
         .map(|n| {
             let mut connection = Connection::open([127, 0, 0, n], PORT).expect("the port is published");
-            connection.send(b"GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+            let head = "GET /sse HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\nAccept: text/event-stream\r\n\r\n";
+            connection.send(head.as_bytes());
             connection
         })
         .collect();
