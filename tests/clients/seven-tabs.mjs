@@ -34,7 +34,7 @@ const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application
 
 async function publish(data) {
   const body = JSON.stringify({ topic: "tabs", data });
-  const answer = await fetch(`${PLAIN}/sse/publish`, { method: "POST", headers, body });
+  const answer = await fetch(`${PLAIN.replace("localhost", "127.0.0.1")}/sse/publish`, { method: "POST", headers, body });
   assert.equal(answer.status, 200);
   return (await answer.json()).receivers;
 }
@@ -60,11 +60,13 @@ async function open(origin, live) {
 const isOpen = (page) => page.evaluate(() => window.source.readyState === EventSource.OPEN);
 const seen = (page) => page.evaluate(() => window.seen);
 
-const protocol = (page) =>
-  page.evaluate(async () => {
-    await fetch("/sse/health/live", { cache: "no-store" });
-    return performance.getEntriesByName(`${location.origin}/sse/health/live`).at(-1).nextHopProtocol;
-  });
+/** What the browser says it spoke. */
+async function protocol(page) {
+  await page.evaluate(async () => (await fetch("/sse/health/live")).text());
+  return within("the browser has noted the request", () =>
+    page.evaluate(() => performance.getEntriesByType("resource").find(({ name }) => name.endsWith("/sse/health/live"))?.nextHopProtocol),
+  );
+}
 
 const secure = await open(TLS, TABS);
 assert.equal(await protocol(secure[0]), "h2");

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use stack_tests::{Hub, HubPlan, TOKEN, tools};
+use stack_tests::{Hub, HubPlan, Stack, TOKEN, free_port, tools};
 use tempfile::TempDir;
 
 /// Runs a script of `tests/clients` against a hub of its own; it fails by its exit code.
@@ -33,4 +33,17 @@ fn tabs_of_a_browser_share_one_connection_whichever_of_them_goes() {
 #[test]
 fn page_for_trying_the_stream_works_by_hand() {
     run(&["test-page.mjs"], &[]);
+}
+
+#[test]
+fn seven_tabs_have_their_streams_over_http_2_and_six_over_http_1_1() {
+    let tls = free_port().to_string();
+    let stack = Stack::start(&[("TLS_CERT", "self-signed"), ("TLS_PORT", &tls)]);
+    let mut command = Command::new("node");
+    command.arg("seven-tabs.mjs").current_dir(tools().join("node"));
+    command.env("PLAIN", stack.origin()).env("TLS", format!("https://localhost:{tls}")).env("TOKEN", TOKEN);
+    let output = command.output().unwrap();
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+    print!("{}", said(&output.stdout));
 }

@@ -14,11 +14,17 @@ use crate::server::Server;
 
 /// nginx in front of the server.
 fn in_front(server: &Server, trusted_proxies: &[&str]) -> (Process, u16) {
+    let nets = trusted_proxies.iter().map(|net| format!("{net}/32").parse().unwrap()).collect();
+    in_front_with(server, |settings| settings.trusted_proxies = nets)
+}
+
+/// The same, told more.
+pub(crate) fn in_front_with(server: &Server, change: impl FnOnce(&mut Settings)) -> (Process, u16) {
     let port = free_port();
     let run_dir = server.folder().to_owned();
     let user = geteuid().is_root().then(|| "root".to_owned());
-    let trusted_proxies = trusted_proxies.iter().map(|net| format!("{net}/32").parse().unwrap()).collect();
-    let settings = Settings { user, port, run_dir, trusted_proxies, ..Settings::default() };
+    let mut settings = Settings { user, port, run_dir, ..Settings::default() };
+    change(&mut settings);
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/nginx-sse.conf");
     let file = server.folder().join("nginx.conf");
     nginx::write(&file, &settings.render_file(&template).unwrap()).unwrap();

@@ -12,4 +12,5 @@ mod jwt;
 mod login;
 mod public;
 mod server;
+mod smuggling;
 mod tokens;
