@@ -222,6 +222,7 @@ fn open_login(config: &Config, login: &LoginConfig) -> anyhow::Result<Login> {
             addresses_max: ADDRESSES_MAX,
         },
         session_lifetime_ms: ms(login.session_lifetime),
+        session_age_max_ms: login.session_age_max.map(ms),
         ended_sessions_max: ENDED_SESSIONS_MAX,
         data_dir: config.data_dir.clone(),
     };

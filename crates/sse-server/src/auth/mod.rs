@@ -45,6 +45,8 @@ pub struct Config {
     pub lockout: LockoutConfig,
     /// How long a cookie is good for; one that has passed half of it is renewed.
     pub session_lifetime_ms: u64,
+    /// How long a session lasts at most, however often it is renewed; `None`: for ever.
+    pub session_age_max_ms: Option<u64>,
     /// Ended sessions that are remembered one by one.
     pub ended_sessions_max: usize,
     /// The folder of what must survive a restart.
@@ -65,6 +67,7 @@ pub struct Login {
     passcode: [u8; 32],
     sealing_key: [u8; 64],
     session_lifetime_ms: u64,
+    session_age_max_ms: Option<u64>,
     ledger: Mutex<Ledger>,
 }
 
@@ -85,6 +88,7 @@ impl Login {
             passcode: digest(&config.passcode),
             sealing_key: sealing_key(config),
             session_lifetime_ms: config.session_lifetime_ms,
+            session_age_max_ms: config.session_age_max_ms,
             ledger: Mutex::new(ledger),
         })
     }
@@ -99,20 +103,33 @@ impl Login {
 
     /// A new session.
     pub fn begin(&self, now_ms: u64) -> Result<Session, getrandom::Error> {
-        let until_ms = now_ms.saturating_add(self.session_lifetime_ms);
+        let until_ms = self.until_ms(now_ms, now_ms);
         Ok(Session { id: SessionId::random()?, begun_ms: now_ms, until_ms })
+    }
+
+    /// When a cookie that is given now runs out, if its session began then.
+    fn until_ms(&self, begun_ms: u64, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.session_lifetime_ms).min(self.end_ms(begun_ms))
+    }
+
+    /// When a session that began then is over, however often it was renewed.
+    fn end_ms(&self, begun_ms: u64) -> u64 {
+        self.session_age_max_ms.map_or(u64::MAX, |age_max| begun_ms.saturating_add(age_max))
     }
 
     /// Whether a session whose cookie was found whole may still come in.
     pub fn admits(&self, session: &Session, now_ms: u64) -> bool {
-        session.until_ms > now_ms && !self.ledger.lock().revoked.holds(session)
+        // Its cookie may be older than the setting.
+        let until_ms = session.until_ms.min(self.end_ms(session.begun_ms));
+        until_ms > now_ms && !self.ledger.lock().revoked.holds(session)
     }
 
     /// The session with a fresh cookie, if half of the old one's time is over.
     pub fn renew(&self, session: &Session, now_ms: u64) -> Option<Session> {
         let left_ms = session.until_ms.saturating_sub(now_ms);
-        (left_ms <= self.session_lifetime_ms / 2)
-            .then(|| session.renewed(now_ms.saturating_add(self.session_lifetime_ms)))
+        let until_ms = self.until_ms(session.begun_ms, now_ms);
+        (left_ms <= self.session_lifetime_ms / 2 && until_ms > session.until_ms)
+            .then(|| session.renewed(until_ms))
     }
 
     /// Ends a session, with every cookie that it was ever given.
@@ -230,6 +247,7 @@ mod tests {
             secret_key: "k".repeat(32),
             lockout: LockoutConfig { attempts_max: 3, duration_ms: 60_000, addresses_max: 10 },
             session_lifetime_ms: 1000,
+            session_age_max_ms: None,
             ended_sessions_max: 10,
             data_dir: folder.to_owned(),
         }
@@ -280,6 +298,32 @@ mod tests {
         assert!(login.admits(&first, 999) && !login.admits(&first, 1000) && login.admits(&second, 1000));
         login.end(&first, 900);
         assert!(!login.admits(&first, 900) && !login.admits(&second, 1400));
+    }
+
+    /// The attack: a cookie that was copied is kept alive by using it, for ever.
+    #[test]
+    fn session_ends_at_its_greatest_age_however_often_it_is_renewed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let config = Config { session_age_max_ms: Some(2500), ..config(folder.path()) };
+        let login = Login::open(&config, 0).unwrap();
+        let mut session = login.begin(100).unwrap();
+        for (now, until) in
+            [(600, Some(1600)), (1200, Some(2200)), (1700, Some(2600)), (2100, None), (2599, None)]
+        {
+            let renewed = login.renew(&session, now);
+            assert_eq!(renewed.map(|renewed| renewed.until_ms), until, "at {now}");
+            session = renewed.unwrap_or(session);
+            assert!(login.admits(&session, now), "at {now}");
+        }
+        assert!(!login.admits(&session, 2600));
+        let longer = Session { until_ms: 90_000, ..session };
+        assert!(
+            login.admits(&longer, 2599) && !login.admits(&longer, 2600),
+            "a cookie from before the setting"
+        );
+        drop(login);
+        let short = Config { session_age_max_ms: Some(10), ..config };
+        assert_eq!(Login::open(&short, 0).unwrap().begin(100).unwrap().until_ms, 110, "below the lifetime");
     }
 
     /// The attack: many connections guess at the same moment, before any of them is counted.

@@ -1,6 +1,7 @@
 //! The settings of who may come in.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,14 +25,20 @@ pub fn read_publish_tokens(path: &Path) -> Result<Vec<Listed>, String> {
     tokens::parse(&read(path)?).map_err(|wrong| wrong.to_string())
 }
 
-/// A small file of text; why not, as the end of a sentence.
+/// A small file of text; why not, as the end of a sentence. What has no length, such as a device, is read no further.
 fn read(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("the file cannot be read: {error}");
-    let length = fs::metadata(path).map_err(unreadable)?.len();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut text = String::new();
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     if length > FILE_BYTES_MAX {
         return Err(format!("the file has {length} bytes, more than the {FILE_BYTES_MAX} that are read"));
     }
-    fs::read_to_string(path).map_err(unreadable)
+    if read.map_err(unreadable)? as u64 > FILE_BYTES_MAX {
+        return Err(format!("the file has more than the {FILE_BYTES_MAX} bytes that are read"));
+    }
+    Ok(text)
 }
 
 /// An origin as a browser names it: scheme, host and port, and no more. What nginx reads is made of this, too.
@@ -95,6 +102,8 @@ pub struct LoginConfig {
     pub lockout: Duration,
     /// How long a session lasts when it is not used.
     pub session_lifetime: Duration,
+    /// How long it lasts at most; `None`: for ever.
+    pub session_age_max: Option<Duration>,
 }
 
 impl std::fmt::Debug for LoginConfig {
@@ -104,6 +113,7 @@ impl std::fmt::Debug for LoginConfig {
             .field("attempts_max", &self.attempts_max)
             .field("lockout", &self.lockout)
             .field("session_lifetime", &self.session_lifetime)
+            .field("session_age_max", &self.session_age_max)
             .finish_non_exhaustive()
     }
 }
@@ -118,6 +128,9 @@ impl Reader {
             attempts_max: self.number("max_login_attempts", 0, 1_000_000),
             lockout: Duration::from_secs(60 * self.number("lockout_duration", 1, 10_080)),
             session_lifetime: Duration::from_secs(self.number("session_lifetime", 1, 31_536_000)),
+            session_age_max: Some(self.number("session_max_age", 0, 315_360_000))
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
         };
         let length = config.passcode.len();
         if length > PASSCODE_BYTES_MAX {
@@ -137,6 +150,12 @@ impl Reader {
             let name = self.name("login_code");
             warnings.push(format!(
                 "{name} has fewer than {PASSCODE_CHARS_SAFE} characters: many addresses together can guess it"
+            ));
+        }
+        if let Some(age_max) = config.session_age_max.filter(|age_max| *age_max < config.session_lifetime) {
+            let (lifetime, age_max) = (config.session_lifetime.as_secs(), age_max.as_secs());
+            warnings.push(format!(
+                "SESSION_LIFETIME is {lifetime}, but a session ends after SESSION_MAX_AGE, {age_max} seconds"
             ));
         }
         Some(config)
@@ -219,6 +238,11 @@ mod tests {
             assert_eq!((config.login.is_some(), config.warnings.len()), (is_on, 0), "{text}");
         }
         assert!(load(&on).unwrap().login.is_none());
+        let longer = [("LOGIN_ENABLED", "true"), on[0], ("SESSION_LIFETIME", "31536000")];
+        let sentence =
+            "SESSION_LIFETIME is 31536000, but a session ends after SESSION_MAX_AGE, 2592000 seconds";
+        assert_eq!(load(&longer).unwrap().warnings, [sentence]);
+        assert!(load(&[&longer[..], &[("SESSION_MAX_AGE", "0")]].concat()).unwrap().warnings.is_empty());
         let config = load(&[("LOGIN_ENABLED", "true"), ("LOGIN_CODE", "12345")]).unwrap();
         assert_eq!(
             config.warnings,
@@ -255,6 +279,10 @@ mod tests {
             (
                 &[("LOCKOUT_DURATION", "0")],
                 "LOCKOUT_DURATION is \"0\", but it must be a whole number from 1 to 10080",
+            ),
+            (
+                &[("SESSION_MAX_AGE", "-1")],
+                "SESSION_MAX_AGE is \"-1\", but it must be a whole number from 0 to 315360000",
             ),
             (
                 &[("SESSION_LIFETIME", "1h")],
@@ -313,6 +341,9 @@ mod tests {
         let mistakes = load(&[("SSE_PUBLISH_TOKENS_FILE", path)]).unwrap_err();
         assert_eq!(mistakes, [format!("SSE_PUBLISH_TOKENS_FILE is {path:?}, but line 2 is not name:token")]);
         let mistakes = load(&[("SSE_PUBLISH_TOKENS_FILE", "/nowhere/tokens")]).unwrap_err();
+        let endless = load(&[("SSE_PUBLISH_TOKENS_FILE", "/dev/zero")]).unwrap_err();
+        let sentence = "SSE_PUBLISH_TOKENS_FILE is \"/dev/zero\", but the file has more than the 1048576 bytes that are read";
+        assert_eq!(endless, [sentence]);
         let missing = "the file cannot be read: No such file or directory (os error 2)";
         assert_eq!(mistakes, [format!("SSE_PUBLISH_TOKENS_FILE is \"/nowhere/tokens\", but {missing}")]);
     }

@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 36] = [
+pub const SETTINGS: [Setting; 37] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -92,7 +92,7 @@ pub const SETTINGS: [Setting; 36] = [
         "publish_tokens_file",
         "SSE_PUBLISH_TOKENS_FILE",
         "",
-        "A file of more publish tokens, a line name:token each, with a rate for each name; read again at SIGHUP.",
+        "A file of more publish tokens, a line name:token each, with a rate for each name and, as name:token topics=job:*,build:*, the only topics it is for; read again at SIGHUP.",
     ),
     setting(
         "publish_rate",
@@ -224,6 +224,12 @@ pub const SETTINGS: [Setting; 36] = [
         "SESSION_LIFETIME",
         "604800",
         "Seconds for which a session lasts when it is not used; 1 to 31536000.",
+    ),
+    setting(
+        "session_max_age",
+        "SESSION_MAX_AGE",
+        "2592000",
+        "Seconds for which a session lasts at most, however much it is used; 0 to 315360000, 0 is without end.",
     ),
 ];
 

@@ -11,6 +11,7 @@ use super::time::now_ms;
 use super::{State, headers, login};
 use crate::auth::Session;
 use crate::auth::jwt::Granted;
+use crate::auth::tokens::Publisher;
 use crate::fanout::Holder;
 use crate::hub::Topic;
 use crate::hub::grant::Grant;
@@ -29,7 +30,8 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    fn of_token(grant: Grant) -> Self {
+    fn of_token(publisher: &Publisher) -> Self {
+        let grant = publisher.grant();
         let holder = Some(Holder::Token(grant.name.as_str().into()));
         Self { grant, session: None, holder, until: None }
     }
@@ -52,12 +54,17 @@ pub(super) fn publisher(request: &HttpRequest, state: &State) -> Result<Grant, P
         }
         return Ok(caller.grant);
     }
-    token(request, state, "publishing").map(|name| Grant::publisher(&name))
+    token(request, state, "publishing").map(|publisher| publisher.grant())
 }
 
-/// Whether it is an operator: whoever shows the publish token.
+/// Whether it is an operator: whoever shows a publish token that is for no topics alone.
 pub(super) fn operator(request: &HttpRequest, state: &State) -> Result<(), Problem> {
-    token(request, state, "operating").map(drop)
+    let publisher = token(request, state, "operating")?;
+    if publisher.operates() {
+        return Ok(());
+    }
+    Metrics::count(&state.metrics.rejected_unauthorized);
+    Err(Problem::forbidden("this token is for its topics alone, and operating needs one without topics"))
 }
 
 /// Whoever may come in where somebody is asked who it is: a session, the publish token, or a signed one. A token that is
@@ -70,7 +77,7 @@ pub(super) fn anybody(request: &HttpRequest, state: &State) -> Result<Caller, Pr
         return found.map(|(caller, _)| caller);
     }
     if shows_bearer(request) {
-        return token(request, state, "this").map(|name| Caller::of_token(Grant::publisher(&name)));
+        return token(request, state, "this").map(|publisher| Caller::of_token(&publisher));
     }
     Err(refused(request, state, "this needs a session, which POST /login begins, or a token"))
 }
@@ -100,7 +107,7 @@ fn signed(request: &HttpRequest, state: &State) -> Option<Result<(Caller, bool),
         Some(value) => {
             let token = std::str::from_utf8(bearer(value.as_bytes())).unwrap_or_default();
             // A publish token is none, and has its own words.
-            if state.tokens.name_of(token.as_bytes()).is_some() || token.split('.').count() != 3 {
+            if state.tokens.find(token.as_bytes()).is_some() || token.split('.').count() != 3 {
                 return None;
             }
             (token.to_owned(), false)
@@ -151,7 +158,9 @@ fn moment(until_ms: u64) -> Option<Instant> {
 pub(super) fn still_holds(request: &HttpRequest, state: &State, caller: &Caller) -> bool {
     match (&caller.holder, caller.session, &state.login) {
         (Some(Holder::Session(_)), Some(session), Some(login)) => login.admits(&session, now_ms()),
-        (Some(Holder::Token(name)), ..) => shown_token(request, state).flatten().as_deref() == Some(name),
+        (Some(Holder::Token(_)), ..) => {
+            shown_token(request, state).flatten().is_some_and(|publisher| publisher.grant() == caller.grant)
+        }
         _ => true,
     }
 }
@@ -163,10 +172,10 @@ pub(super) fn is_known(request: &HttpRequest, state: &State) -> bool {
         || matches!(signed(request, state), Some(Ok(_)))
 }
 
-/// The name of the token that is shown.
-fn token(request: &HttpRequest, state: &State, what: &str) -> Result<String, Problem> {
+/// Whose token is shown.
+fn token(request: &HttpRequest, state: &State, what: &str) -> Result<Publisher, Problem> {
     match shown_token(request, state) {
-        Some(Some(name)) => Ok(name),
+        Some(Some(publisher)) => Ok(publisher),
         Some(None) => Err(refused(request, state, "the publish token is wrong")),
         None => {
             let detail = format!("{what} needs the header Authorization: Bearer with the publish token");
@@ -175,9 +184,9 @@ fn token(request: &HttpRequest, state: &State, what: &str) -> Result<String, Pro
     }
 }
 
-/// The name of the token that a request shows, or none if it is wrong, if it shows one.
-fn shown_token(request: &HttpRequest, state: &State) -> Option<Option<String>> {
-    Some(state.tokens.name_of(bearer(request.headers().get(AUTHORIZATION)?.as_bytes())))
+/// Whose token a request shows, or nobody's if it is wrong, if it shows one.
+fn shown_token(request: &HttpRequest, state: &State) -> Option<Option<Publisher>> {
+    Some(state.tokens.find(bearer(request.headers().get(AUTHORIZATION)?.as_bytes())))
 }
 
 /// Whether a token is shown on purpose. What else a browser sends along, such as the password of a proxy in front, is

@@ -27,6 +27,19 @@ impl Grant {
         }
     }
 
+    /// The holder of a token for some topics: publishes to them and reads them, but for those of sessions.
+    #[must_use]
+    pub fn publisher_of(name: &str, topics: &[TopicFilter]) -> Self {
+        let is_public =
+            |filter: &&TopicFilter| !matches!(filter, TopicFilter::Exact(topic) if topic.is_private());
+        Self {
+            name: name.to_owned(),
+            publish: topics.to_vec(),
+            subscribe: topics.iter().filter(is_public).cloned().collect(),
+            is_open: false,
+        }
+    }
+
     /// Somebody unknown: reads `subscribe`, publishes nothing.
     #[must_use]
     pub fn anonymous(subscribe: Vec<TopicFilter>) -> Self {

@@ -567,6 +567,27 @@ fn stream_ends_with_its_session_and_no_other_does() {
     );
 }
 
+/// The attack: a cookie that was copied is used again and again, so that it never runs out.
+#[test]
+fn session_ends_at_its_greatest_age() {
+    let server = Server::start(&with(&[("SESSION_LIFETIME", "2"), ("SESSION_MAX_AGE", "3")]));
+    let visitor = at(&server, 1);
+    let (mut cookie, _) = visitor.log_in();
+    let began = std::time::Instant::now();
+    let mut renewed = 0;
+    within(Duration::from_secs(20), "no cookie of it is good", || {
+        let seen = visitor.get("/login_status", &[&cookie]);
+        if let Some((fresh, _)) = seen.session() {
+            cookie = format!("Cookie: {fresh}");
+            renewed += 1;
+        }
+        (seen.json()["authenticated"] == false).then_some(())
+    });
+    let age = began.elapsed();
+    assert!(renewed > 0 && age > Duration::from_secs(2), "it was renewed {renewed} times in {age:?}");
+    assert_eq!(visitor.get("/sse", &[&cookie]).status(), 401);
+}
+
 /// The attack: a stream lives on for ever on a cookie that has long run out.
 #[test]
 fn stream_ends_when_its_session_runs_out_and_a_used_session_goes_on() {

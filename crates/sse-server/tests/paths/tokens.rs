@@ -73,6 +73,58 @@ fn file_is_read_again_when_told_and_a_broken_one_changes_nothing() {
     eventually("it is counted", || server.health()["connections"]["closed"]["expired"] == 1);
 }
 
+/// The attack: the token of one publisher is stolen, and used to publish as another, to read, or to operate.
+#[test]
+fn token_with_topics_publishes_to_them_and_does_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "app:one topics=job:*,build:7\nall:two topics=*\nops:three\n").unwrap();
+    let path = file.to_str().unwrap();
+    let env = [("LOGIN_ENABLED", "true"), ("LOGIN_CODE", "open sesame"), ("SSE_PUBLISH_TOKENS_FILE", path)];
+    let server = Server::start(&env);
+    let ask = |token: &str, method: &str, path: &str, body: &str| {
+        let authorization = format!("Bearer {token}");
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        request(server.port(), method, path, &headers, body)
+    };
+    let post = |token: &str, body: &str| ask(token, "POST", "/sse/publish", body);
+    for topic in ["job:42", "build:7"] {
+        assert_eq!(post("one", &format!(r#"{{"topic":"{topic}","data":1}}"#)).status, 200, "{topic}");
+    }
+    for (body, topic) in [
+        (r#"{"topic":"build:8","data":1}"#, "build:8"),
+        (r#"{"topic":["job:1","session:x"],"data":1}"#, "session:x"),
+        (r#"[{"topic":"job:1","data":1},{"topic":"jobs","data":1}]"#, "jobs"),
+    ] {
+        let detail = format!("this token may not publish to the topic {topic}");
+        assert_problem(&post("one", body), 403, "Forbidden", &detail);
+    }
+    let broadcast = ask("one", "POST", "/events/broadcast", r#"{"event_type":"t","data":1}"#);
+    assert_problem(&broadcast, 403, "Forbidden", "this token may not publish to the topic broadcast");
+    assert_eq!(post("two", r#"{"topic":["anything","session:x"],"data":1}"#).status, 200);
+    for (method, path) in [("GET", "/sse/connections"), ("DELETE", "/sse/connections/0123456789abcdef")] {
+        for token in ["one", "two"] {
+            let detail = "this token is for its topics alone, and operating needs one without topics";
+            assert_problem(&ask(token, method, path, ""), 403, "Forbidden", detail);
+        }
+        assert_ne!(ask("three", method, path, "").status, 403);
+    }
+    assert_problem(
+        &ask("one", "GET", "/sse?topic=news", ""),
+        403,
+        "Forbidden",
+        "reading news is not allowed",
+    );
+    assert_eq!(ask("one", "HEAD", "/sse?topic=job:1,build:7", "").status, 200);
+    let mut stream = stack_tests::Connection::open([127, 0, 0, 1], server.port()).unwrap();
+    stream.send(b"GET /sse?topic=job:* HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer one\r\n\r\n");
+    stream.until("}\n\n\r\n");
+    fs::write(&file, "app:one topics=build:7\nall:two topics=*\nops:three\n").unwrap();
+    server.process.signal(Signal::SIGHUP);
+    eventually("it is good for less", || post("one", r#"{"topic":"job:42","data":1}"#).status == 403);
+    stream.to_end();
+}
+
 #[test]
 fn file_with_a_mistake_stops_the_start_with_its_line() {
     let folder = TempDir::new().unwrap();
