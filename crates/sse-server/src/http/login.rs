@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::Problem;
-use super::publish::{content_type, read};
+use super::publish::{check_plain, content_type, read};
 use super::time::now_ms;
 use super::{State, auth, peer, session};
 use crate::auth::{Attempt, Session};
@@ -97,7 +97,11 @@ pub(super) async fn enter(
     if is_cross_site(&request) {
         return Ok(refused(StatusCode::FORBIDDEN, "another site may not log anybody in here"));
     }
-    let body = tokio::time::timeout(state.config.request_timeout, read(payload, BODY_BYTES_MAX)).await;
+    if let Err(problem) = check_plain(&request) {
+        return Ok(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &problem.to_string()));
+    }
+    let body =
+        tokio::time::timeout(state.config.request_timeout, read(&request, payload, BODY_BYTES_MAX)).await;
     let body = match body {
         Ok(Ok(body)) => String::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned()),
         Ok(Err(problem)) => Err(problem.to_string()),

@@ -18,6 +18,7 @@ mod publish;
 mod session;
 mod subscribe;
 mod time;
+mod unread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,6 +189,7 @@ macro_rules! application {
             .app_data(actix_web::web::Data::clone(&$state))
             .app_data($scope)
             .wrap(actix_web::middleware::from_fn($crate::http::gate))
+            .wrap(actix_web::middleware::from_fn($crate::http::end_unread))
             .wrap($crate::http::no_panic())
             .wrap(actix_web::middleware::from_fn($crate::http::headers))
             .wrap(actix_web::middleware::from_fn($crate::http::announce_end))
@@ -199,6 +201,7 @@ pub(crate) use self::ending::announce_end;
 pub(crate) use self::gate::gate;
 pub(crate) use self::headers::headers;
 pub(crate) use self::log::write_access_log;
+pub(crate) use self::unread::end_unread;
 pub(crate) use application;
 
 /// A panic in a handler costs its request, not the streams.

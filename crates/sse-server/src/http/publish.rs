@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Data as Shared, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::Problem;
-use super::{State, auth};
+use super::{State, auth, unread};
 use crate::backplane::{PublishError, Published};
 use crate::config::BODY_PER_EVENT;
 use crate::hub::grant::Grant;
@@ -55,6 +55,7 @@ pub(super) async fn publish(
 
 /// A publish whose caller may make it.
 pub(super) struct Admitted<'a> {
+    request: &'a HttpRequest,
     state: &'a State,
     grant: Grant,
     began: Instant,
@@ -62,26 +63,28 @@ pub(super) struct Admitted<'a> {
 
 impl<'a> Admitted<'a> {
     /// Asks whether the server takes events, and whether this caller may bring some.
-    pub(super) fn new(request: &HttpRequest, state: &'a State) -> Result<Self, Problem> {
+    pub(super) fn new(request: &'a HttpRequest, state: &'a State) -> Result<Self, Problem> {
         let began = Instant::now();
         if state.is_draining() {
             return Err(Problem::unavailable("the server is draining and accepts no events", RETRY_AFTER));
         }
-        Ok(Self { state, grant: auth::publisher(request, state)?, began })
+        let grant = auth::publisher(request, state)?;
+        check_plain(request)?;
+        check_length(request, body_bytes_max(state))?;
+        Ok(Self { request, state, grant, began })
     }
 
     /// The whole body.
     pub(super) async fn read(&self, payload: Payload) -> Result<String, Problem> {
-        let config = &self.state.config;
-        let body = read(payload, config.event_bytes_max.saturating_mul(BODY_PER_EVENT));
-        let timeout = config.request_timeout;
+        let body = read(self.request, payload, body_bytes_max(self.state));
+        let timeout = self.state.config.request_timeout;
         let body = tokio::time::timeout(timeout, body).await.map_err(|_| Problem::timeout(timeout))??;
         String::from_utf8(body).map_err(|_| Problem::bad_request("the body is not UTF-8"))
     }
 
     /// Publishes the events, if topics, rate and store allow it.
     pub(super) async fn publish(&self, events: Vec<NewEvent>) -> Result<Published, Problem> {
-        let Self { state, grant, began } = self;
+        let Self { state, grant, began, .. } = self;
         for topic in events.iter().flat_map(NewEvent::topics) {
             if !grant.may_publish(topic) {
                 return Err(Problem::forbidden(format!("this token may not publish to the topic {topic}")));
@@ -123,16 +126,52 @@ fn rate_limit(state: &State, grant: &Grant, events: usize) -> Result<(), Problem
     }
 }
 
-pub(super) async fn read(mut payload: Payload, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+fn body_bytes_max(state: &State) -> usize {
+    state.config.event_bytes_max.saturating_mul(BODY_PER_EVENT)
+}
+
+/// Nothing that comes in is decompressed, so no small body becomes a large one.
+pub(super) fn check_plain(request: &HttpRequest) -> Result<(), Problem> {
+    for value in request.headers().get_all(CONTENT_ENCODING) {
+        if !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
+            return Err(Problem::unsupported(format!(
+                "the content encoding {value:?} is not taken: send the body as it is"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whoever says that too much is to come is told before it comes.
+fn check_length(request: &HttpRequest, bytes_max: usize) -> Result<(), Problem> {
+    let length =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > bytes_max as u64 => Err(above_limit(bytes_max)),
+        _ => Ok(()),
+    }
+}
+
+fn above_limit(bytes_max: usize) -> Problem {
+    Problem::too_large(format!("the body is above the limit of {bytes_max} bytes"))
+}
+
+/// The whole body, if it is not too large.
+pub(super) async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::new();
     while let Some(piece) = payload.next().await {
         let piece =
             piece.map_err(|error| Problem::bad_request(format!("the body could not be read: {error}")))?;
         if body.len() + piece.len() > bytes_max {
-            return Err(Problem::too_large(format!("the body is above the limit of {bytes_max} bytes")));
+            return Err(above_limit(bytes_max));
         }
         body.extend_from_slice(&piece);
     }
+    unread::was_read(request);
     Ok(body)
 }
 
@@ -143,7 +182,7 @@ pub(super) fn content_type(request: &HttpRequest) -> (&str, String) {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Json,
     Lines,
     Form,
@@ -164,7 +203,7 @@ impl Format {
     }
 
     /// The events, and whether the answer is that of a batch.
-    fn parse(self, text: &str, data_bytes_max: usize) -> Result<(Vec<NewEvent>, bool), Problem> {
+    pub(super) fn parse(self, text: &str, data_bytes_max: usize) -> Result<(Vec<NewEvent>, bool), Problem> {
         let (events, is_batch) = match self {
             Self::Form => (vec![form(text)?], false),
             Self::Json if text.trim_start().starts_with('[') => {

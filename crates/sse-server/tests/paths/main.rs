@@ -6,6 +6,7 @@ mod assets;
 mod behind_nginx;
 mod connections;
 mod events;
+mod front;
 mod headers;
 mod idle;
 mod jwt;

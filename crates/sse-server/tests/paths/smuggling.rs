@@ -9,7 +9,7 @@ use std::time::Duration;
 use sse_server::nginx::Tls;
 use stack_tests::{Connection, Process, eventually, free_port, request, within};
 
-use crate::behind_nginx::in_front_with;
+use crate::front::in_front_with;
 use crate::server::Server;
 
 /// What a request inside another would show in the hub's log.
