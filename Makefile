@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts full-disk faults callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release
+.PHONY: help up test check crash restarts full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -35,6 +35,12 @@ full-disk: release ## fills the disk under load and makes room again; needs root
 
 faults: prepare ## what a supervisor must survive, with its full numbers: 1,700 programs, 10,000 restarts, 1,000 reloads
 	FAULTS_FULL=1 cargo nextest run --locked --profile long --package supervisor --test faults --success-output immediate
+
+attacks: prepare ## what a hostile client may do, with its full numbers: 500 slow connections, 100,000 topics and addresses
+	ATTACKS_FULL=1 cargo nextest run --locked --profile long --package sse-server --test attacks --success-output immediate
+
+fuzz: ## hostile input for every parser, 60 s each (RUNS=1000000 or SECONDS=600 per target, TARGETS="publish names")
+	@tests/tools/fuzz.sh "$(RUNS)" "$(SECONDS)" $(TARGETS)
 
 callgrind: ## the instructions of one delivery, and in which functions they are; needs valgrind
 	@tests/tools/callgrind.sh list

@@ -87,7 +87,8 @@ impl Flush {
     }
 }
 
-fn text(line: &Line<'_>) -> String {
+/// The line as it is written.
+pub(crate) fn text(line: &Line<'_>) -> String {
     let time = jiff::Timestamp::now();
     let mut out = String::with_capacity(160);
     // Writing to a String cannot fail.

@@ -11,6 +11,7 @@
 //! - [`connections`]: what an ending server waits for.
 //! - [`server`]: the wiring; it runs and drains.
 //! - [`nginx`]: the configuration of the nginx in front, rendered from a template.
+//! - `fuzzing`, in tests and fuzz targets alone: what must hold for every input.
 //! - `model`, in tests alone: the hub against a simple model of what each client must see.
 
 pub mod access_log;
@@ -20,6 +21,8 @@ pub mod config;
 pub mod connections;
 pub mod descriptors;
 pub mod fanout;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod listener;

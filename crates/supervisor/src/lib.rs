@@ -11,11 +11,14 @@
 //! | [`ctl`] | the control interface: server, client and shell |
 //! | [`supervisor`] | the loop that carries out what the rules decide |
 //! | [`daemon`] | the process around the loop, from its start to its end |
+//! | `fuzzing` | in tests and fuzz targets alone: what must hold for every input |
 
 pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod logs;
 pub mod os;
 pub mod probe;

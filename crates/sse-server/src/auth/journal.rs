@@ -43,6 +43,11 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
             Err(error) => return Err(error),
         };
+        Ok(Self::parse(&text))
+    }
+
+    /// The entries of a text, and how many of its lines are none.
+    pub(super) fn parse(text: &[u8]) -> (Vec<Entry>, usize) {
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let (mut entries, mut unreadable) = (Vec::new(), 0);
         for line in lines {
@@ -51,7 +56,16 @@ impl Journal {
                 Err(_) => unreadable += 1,
             }
         }
-        Ok((entries, unreadable))
+        (entries, unreadable)
+    }
+
+    /// The text of entries.
+    pub(super) fn text(entries: &[Entry]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(entries.len() * 96);
+        for entry in entries {
+            line(&mut text, entry);
+        }
+        text
     }
 
     /// A file with these entries alone, whole or not at all, for nobody else to read.
@@ -59,11 +73,7 @@ impl Journal {
         let partial = path.with_extension("journal.partial");
         let _ = std::fs::remove_file(&partial);
         let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&partial)?;
-        let mut text = Vec::with_capacity(entries.len() * 96);
-        for entry in entries {
-            line(&mut text, entry);
-        }
-        file.write_all(&text)?;
+        file.write_all(&Self::text(entries))?;
         file.sync_all()?;
         std::fs::rename(&partial, path)?;
         if let Some(folder) = path.parent() {

@@ -18,7 +18,7 @@ use super::digest;
 /// The longest token that is read.
 const TOKEN_BYTES_MAX: usize = 8192;
 /// Filters in each of the two lists.
-const FILTERS_MAX: usize = 256;
+pub(super) const FILTERS_MAX: usize = 256;
 /// Keys in a set.
 const KEYS_MAX: usize = 100;
 /// The shortest secret of HS256 (RFC 7518, 3.2).
@@ -26,7 +26,7 @@ const SECRET_BYTES_MIN: usize = 32;
 /// The shortest RSA key (RFC 7518, 3.3), as the bytes of its modulus.
 const RSA_BYTES_MIN: usize = 256;
 /// The longest `sub` that names a publisher.
-const NAME_CHARS_MAX: usize = 64;
+pub(super) const NAME_CHARS_MAX: usize = 64;
 
 /// Why a token grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

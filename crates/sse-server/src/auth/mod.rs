@@ -8,6 +8,8 @@
 //!
 //! Nothing here knows HTTP: the sealed cookie, the page and the answers are made in `http/`.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal;
 pub mod jwt;
 mod lockout;

@@ -1,6 +1,8 @@
 //! The configuration: environment over TOML over defaults, checked as a whole before a port opens.
 
 mod access;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -153,13 +155,24 @@ impl Config {
     /// The configuration from a TOML file, if there is one, and the environment. On failure: every mistake, a
     /// sentence each.
     pub fn load(file: Option<&Path>, env: &[(String, String)]) -> Result<Self, Vec<String>> {
+        let text = file.map(std::fs::read_to_string).transpose();
+        match text {
+            Ok(text) => Self::parse(file.zip(text.as_deref()), env),
+            Err(error) => {
+                let file = file.unwrap_or(Path::new("")).display();
+                let mut mistakes = vec![format!("cannot read {file}: {error}")];
+                mistakes.extend(Self::parse(None, env).err().into_iter().flatten());
+                Err(mistakes)
+            }
+        }
+    }
+
+    /// The same from the text of a file.
+    fn parse(file: Option<(&Path, &str)>, env: &[(String, String)]) -> Result<Self, Vec<String>> {
         let mut mistakes = Vec::new();
         let mut raw = BTreeMap::new();
-        if let Some(file) = file {
-            match std::fs::read_to_string(file) {
-                Ok(text) => read_toml(file, &text, &mut raw, &mut mistakes),
-                Err(error) => mistakes.push(format!("cannot read {}: {error}", file.display())),
-            }
+        if let Some((file, text)) = file {
+            read_toml(file, text, &mut raw, &mut mistakes);
         }
         let warnings = read_env(env, &mut raw, &mut mistakes);
         Reader { raw, mistakes }.read(warnings)
@@ -221,10 +234,12 @@ pub fn example() -> String {
 }
 
 fn toml_value(text: &str) -> String {
-    match text.parse::<u64>() {
-        Ok(number) => number.to_string(),
-        Err(_) if matches!(text, "true" | "false") => text.to_owned(),
-        Err(_) => toml::Value::String(text.to_owned()).to_string(),
+    // A number only if it is written in the one way: a folder may be called 007.
+    let is_number = text.parse::<i64>().is_ok_and(|number| number >= 0 && number.to_string() == text);
+    if is_number || matches!(text, "true" | "false") {
+        text.to_owned()
+    } else {
+        toml::Value::String(text.to_owned()).to_string()
     }
 }
 
@@ -519,6 +534,17 @@ mod tests {
                 format!("{name}:3: history must be a number or a string")
             ]
         );
+    }
+
+    #[test]
+    fn a_name_of_digits_is_shown_as_it_is() {
+        for (name, shown) in
+            [("007", "\"007\""), ("7", "7"), ("18446744073709551615", "\"18446744073709551615\"")]
+        {
+            let config = load(&[("DATA_DIR", name)]).unwrap();
+            let line = format!("data_dir = {shown}  # environment\n");
+            assert!(config.to_toml().contains(&line), "{}", config.to_toml());
+        }
     }
 
     #[test]

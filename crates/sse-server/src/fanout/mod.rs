@@ -5,6 +5,8 @@ mod connection;
 mod counters;
 pub mod detach;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group;
 mod gzip;
 mod mailbox;

@@ -82,7 +82,7 @@ impl From<&StreamInfo> for Connection {
 /// A broadcast as the older clients write it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Broadcast<'a> {
+pub(super) struct Broadcast<'a> {
     event_type: String,
     #[serde(borrow)]
     data: &'a RawValue,
@@ -121,7 +121,7 @@ pub(super) async fn broadcast(
 }
 
 impl Broadcast<'_> {
-    fn event(&self) -> Result<NewEvent, Problem> {
+    pub(super) fn event(&self) -> Result<NewEvent, Problem> {
         let bad = |field: &str, why: Invalid| Problem::bad_request(format!("{field}: {why}"));
         let topic = match self.session_filter.as_deref() {
             None => BROADCAST.to_owned(),

@@ -6,6 +6,8 @@ mod auth;
 mod connections;
 mod ending;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod headers;
 mod health;

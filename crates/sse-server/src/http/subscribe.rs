@@ -27,9 +27,9 @@ const RETRY_AFTER_POOL: Duration = Duration::from_secs(10);
 /// When a client may come back to a server that is draining.
 const RETRY_AFTER_DRAIN: Duration = Duration::from_secs(3);
 /// Filters that one stream may name.
-const FILTERS_MAX: usize = 256;
+pub(super) const FILTERS_MAX: usize = 256;
 /// The part of a client's name that is kept.
-const USER_AGENT_BYTES_MAX: usize = 160;
+pub(super) const USER_AGENT_BYTES_MAX: usize = 160;
 
 /// The handler.
 pub(super) async fn subscribe(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
@@ -148,7 +148,7 @@ fn head(encoding: Encoding, extra: &str) -> Vec<u8> {
 }
 
 /// Compressed for whoever names gzip and accepts it as gladly as plain text; what goes to HTTP/1.0 is not even framed.
-fn encoding(request: &HttpRequest, compression: bool) -> Encoding {
+pub(super) fn encoding(request: &HttpRequest, compression: bool) -> Encoding {
     if request.version() == Version::HTTP_10 {
         return Encoding::Plain;
     }
@@ -213,7 +213,7 @@ fn refused(state: &State, refusal: Refusal) -> Problem {
     }
 }
 
-fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(USER_AGENT)?.to_str().ok()?;
     let end = text
         .char_indices()
@@ -225,15 +225,15 @@ fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
 
 /// What a request asks for.
 #[derive(Debug, PartialEq)]
-struct Asked {
-    topics: Vec<TopicFilter>,
-    types: Vec<EventType>,
-    envelope: bool,
-    after: After,
+pub(super) struct Asked {
+    pub(super) topics: Vec<TopicFilter>,
+    pub(super) types: Vec<EventType>,
+    pub(super) envelope: bool,
+    pub(super) after: After,
 }
 
 impl Asked {
-    fn parse(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) fn parse(query: &str, headers: &HeaderMap) -> Result<Self, Problem> {
         let bad = |name: &str, why: crate::hub::Invalid| Problem::bad_request(format!("{name}: {why}"));
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|error| Problem::bad_request(format!("the query is malformed: {error}")))?;
@@ -296,7 +296,7 @@ fn after(text: &str) -> Option<After> {
 }
 
 /// Whether the Accept header, if there is one, leaves room for `text/event-stream`.
-fn accepts_event_stream(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(ACCEPT).peekable();
     if values.peek().is_none() {
         return true;
@@ -318,7 +318,7 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the Accept header names `text/event-stream` itself, as every EventSource does.
-fn names_event_stream(headers: &HeaderMap) -> bool {
+pub(super) fn names_event_stream(headers: &HeaderMap) -> bool {
     let mut ranges = headers.get_all(ACCEPT).filter_map(media_ranges).flatten();
     ranges.any(|(range, quality)| range == "text/event-stream" && quality > 0.0)
 }

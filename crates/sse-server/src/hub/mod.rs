@@ -2,6 +2,8 @@
 
 mod event;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod grant;
 mod history;
 mod idempotency;

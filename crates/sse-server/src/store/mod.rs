@@ -2,6 +2,8 @@
 
 mod disk;
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal;
 mod mark;
 mod memory;

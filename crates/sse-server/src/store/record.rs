@@ -70,7 +70,7 @@ pub(super) fn decode(number: Ordinal, record: &[u8], now: Instant) -> Result<Fra
 }
 
 /// A record in another's place is damaged too.
-fn checksum(number: Ordinal, content: &[u8]) -> u32 {
+pub(super) fn checksum(number: Ordinal, content: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_le_bytes());
     hasher.update(content);

@@ -75,15 +75,20 @@ impl Source {
         }
         let text = std::fs::read_to_string(self.directory.join(&self.file))
             .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+        self.convert_text(&text)
+    }
+
+    /// As [`Source::convert`], with this for the text of the file.
+    pub(super) fn convert_text(&self, text: &str) -> Result<Converted, Mistakes> {
         let origin = Origin::new(&self.file, &self.directory);
         let mut findings = Findings::default();
-        let mut document = ini::read(&origin, &text, &mut findings);
+        let mut document = ini::read(&origin, text, &mut findings);
         if !findings.mistakes.is_empty() {
             return Err(Mistakes(findings.mistakes));
         }
         ini::inherit(&mut document);
-        let Findings { unknown, included, .. } = self.findings();
-        let mut writer = Writer { comments: ini::comments(&text), next: 0, unknown, out: String::new() };
+        let Findings { unknown, included, .. } = self.findings_in(text);
+        let mut writer = Writer { comments: ini::comments(text), next: 0, unknown, out: String::new() };
         for section in &document.sections {
             writer.section(section);
         }

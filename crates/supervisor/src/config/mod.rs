@@ -8,6 +8,8 @@ mod diff;
 mod document;
 mod environment;
 mod expand;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod groups;
 mod include;
 mod ini;

@@ -50,12 +50,7 @@ impl Source {
         Report { mistakes, warnings: findings.warnings, config }
     }
 
-    /// What was found on the way, whether it would start or not.
-    pub(super) fn findings(&self) -> Findings {
-        self.read(None).0
-    }
-
-    /// As [`Source::findings`], with this for the text of the file.
+    /// What was found on the way through this text of the file, whether it would start or not.
     pub(super) fn findings_in(&self, text: &str) -> Findings {
         self.read(Some(text)).0
     }

@@ -7,6 +7,8 @@ mod complete;
 pub mod discover;
 pub mod fault;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guarded;
 mod help;
 mod input;
