@@ -7,7 +7,7 @@
 //! - [`metrics`], [`system`], [`access_log`]: what is counted, measured and noted.
 //! - [`auth`]: passcode, sessions, and what must be remembered of them.
 //! - [`http`]: requests and answers.
-//! - [`config`], [`token`], [`listener`], [`descriptors`]: what the server is started with.
+//! - [`config`], [`token`], [`listener`], [`descriptors`]: what the server is started with; [`banner`]: what its first start says.
 //! - [`connections`]: what an ending server waits for.
 //! - [`server`]: the wiring; it runs and drains.
 //! - [`nginx`]: the configuration of the nginx in front, rendered from a template.
@@ -17,6 +17,7 @@
 pub mod access_log;
 pub mod auth;
 pub mod backplane;
+pub mod banner;
 pub mod config;
 pub mod connections;
 pub mod descriptors;

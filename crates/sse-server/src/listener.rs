@@ -52,9 +52,28 @@ pub fn handed_over() -> anyhow::Result<Vec<Listener>> {
 pub fn open(address: &Listen) -> anyhow::Result<Listener> {
     match address {
         Listen::Tcp(text) => {
-            Ok(Listener::Tcp(tcp(text).with_context(|| format!("cannot listen on {text}"))?))
+            let listener = tcp(text);
+            Ok(Listener::Tcp(
+                listener.map_err(|error| {
+                    anyhow::anyhow!("cannot listen on {text}: {error}{}", way_out(&error))
+                })?,
+            ))
         }
         Listen::Unix(path) => unix(path),
+    }
+}
+
+/// What may be done about an address that cannot be had.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; `ss -ltnp` shows who has it, and --listen or SSE_LISTEN names another",
+        io::ErrorKind::AddrNotAvailable => {
+            "; no interface here has it (`ip address` lists them), and --listen or SSE_LISTEN names another"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 takes root or CAP_NET_BIND_SERVICE, and --listen or SSE_LISTEN names another"
+        }
+        _ => "",
     }
 }
 

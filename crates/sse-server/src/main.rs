@@ -24,9 +24,25 @@ Commands:
                 render the configuration of the nginx in front
 
 Options:
-  --config FILE   TOML with the keys of docs/sse-server.toml; environment variables win over it
+  --config FILE   TOML with the keys of sse-server.toml(5); environment variables win over it
   --listen ADDR   host:port or unix:PATH, more than once if wanted; default 127.0.0.1:5001
-  --help, --version
+  -h, --help      print this text and exit
+  -V, --version   print the version and exit
+
+Every setting is an environment variable too, such as SSE_MAX_CONNECTIONS or DATA_DIR: `sse-server check` lists
+them with their values and where each comes from.
+
+Examples:
+  sse-server                                  serve at http://localhost:5001, data in ./data
+  sse-server --listen 0.0.0.0:80              to everybody
+  SSE_HISTORY=disk DATA_DIR=/srv/sse sse-server
+                                              with a history that survives restarts
+  sse-server --config sse-server.toml check   is the file right?
+  curl -N 'http://localhost:5001/sse?topic=job:*'
+                                              listen; the first start shows the line that publishes
+
+Exit status: 0 after an ordered end (SIGTERM), 1 if it cannot serve, 2 if the configuration makes no sense.
+Signals: SIGHUP reads tokens and keys again, SIGUSR1 says goodbye to every stream.
 ";
 
 const EXIT_FAILED: u8 = 1;
@@ -112,7 +128,9 @@ fn main() -> ExitCode {
         "healthcheck" => healthcheck(&config),
         "nginx" => render_nginx(&config, arguments.rest),
         other => complain(
-            &format!("{other:?} is not one of the commands run, check, healthcheck and nginx"),
+            &format!(
+                "{other:?} is not one of the commands run, check, healthcheck and nginx; sse-server --help tells more"
+            ),
             EXIT_CONFIGURATION,
         ),
     }
@@ -149,7 +167,9 @@ fn start_log() {
         if record.args().to_string() == DETACHED {
             return Ok(());
         }
-        writeln!(out, "{time} {:5} {}", record.level(), record.args())
+        // Empty where stderr is no terminal, or NO_COLOR asks for none.
+        let style = out.default_level_style(record.level());
+        writeln!(out, "{time} {style}{:5}{style:#} {}", record.level(), record.args())
     });
     builder.init();
 }
@@ -160,7 +180,10 @@ fn healthcheck(config: &Config) -> ExitCode {
     match is_live(address) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => complain(&format!("{address} answers, but not as a live server"), EXIT_FAILED),
-        Err(error) => complain(&format!("{address} does not answer: {error}"), EXIT_FAILED),
+        Err(error) => complain(
+            &format!("{address} does not answer: {error}; start it, or name its address with --listen"),
+            EXIT_FAILED,
+        ),
     }
 }
 

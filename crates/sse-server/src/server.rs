@@ -11,12 +11,14 @@ use actix_web::HttpServer;
 use actix_web::web::Data;
 use anyhow::Context;
 use parking_lot::{Mutex, RwLock};
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::access_log::AccessLog;
 use crate::auth::tokens::Tokens;
 use crate::auth::{self, ADDRESSES_MAX, ENDED_SESSIONS_MAX, LockoutConfig, Login};
 use crate::backplane::{self, Backplane};
+use crate::banner::{self, Place};
 use crate::config::{Config, HistoryKind, LoginConfig, read_publish_tokens};
 use crate::connections::Connections;
 use crate::descriptors;
@@ -30,7 +32,7 @@ use crate::hub::{HistoryConfig, HubConfig};
 use crate::listener::{self, Listener};
 use crate::metrics::Metrics;
 use crate::system::Sampler;
-use crate::token;
+use crate::token::{self, PublishToken};
 
 /// Threads that parse and answer requests; streams are written by others.
 const WORKERS_MAX: usize = 4;
@@ -88,10 +90,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir).with_context(|| {
         format!("cannot make DATA_DIR {}: name a folder that can be written", config.data_dir.display())
     })?;
-    let publish_token = match &config.publish_token {
-        Some(token) => token.clone(),
-        None => token::load_or_make(&config.data_dir, &for_curl(&listeners))?,
+    let PublishToken { token: publish_token, new_file } = match &config.publish_token {
+        Some(token) => PublishToken { token: token.clone(), new_file: None },
+        None => token::load_or_make(&config.data_dir)?,
     };
+    let banner = new_file.and_then(|file| Some(banner::banner(&place(&listeners)?, &file)));
     let (access_log, flush) = AccessLog::start(io::stdout()).context("cannot start the access log")?;
     let login = config.login.as_ref().map(|login| open_login(&config, login)).transpose()?;
     let state = build(config, &publish_token, login, access_log)?;
@@ -132,6 +135,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
         None => None,
     };
+    // Last, so that what it says to paste works.
+    if let Some(banner) = banner {
+        log::info!("{banner}");
+    }
+    tell_manager(NotifyState::Ready);
 
     loop {
         match signals.next().await {
@@ -151,6 +159,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             }
         }
     }
+    tell_manager(NotifyState::Stopping);
     // Nothing more is accepted from here on; who comes to a handed-over listener waits in its backlog. Whoever has
     // a connection is served, and told that it ends with the answer: a connection closed without a word may have
     // swallowed a request, and a publish that nobody may send twice.
@@ -339,19 +348,29 @@ impl Signals {
     }
 }
 
-/// How curl finds the server on this machine: through nginx if it is in front, else at the first listener.
-fn for_curl(listeners: &[Listener]) -> String {
-    let in_front = std::env::var("READY_URL").ok().filter(|url| !url.is_empty());
-    in_front.unwrap_or_else(|| match listeners.first() {
-        Some(Listener::Tcp(listener)) => {
-            let port = listener.local_addr().map_or(5001, |address| address.port());
-            format!("http://localhost:{port}")
+/// Tells whoever started the server, if they want to know (`NOTIFY_SOCKET`).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::warn!("whoever started the server cannot be told how it is (NOTIFY_SOCKET): {error}");
+    }
+}
+
+/// How the server is found on this machine: through nginx if it is in front, else at the first address, else at the first socket.
+fn place(listeners: &[Listener]) -> Option<Place> {
+    if let Some(url) = std::env::var("READY_URL").ok().filter(|url| !url.is_empty()) {
+        return Some(Place::Url(url));
+    }
+    let tcp = |listener: &Listener| match listener {
+        Listener::Tcp(listener) => listener.local_addr().ok().map(Place::of),
+        Listener::Unix(_) => None,
+    };
+    let unix = |listener: &Listener| match listener {
+        Listener::Unix(listener) => {
+            Some(Place::Socket(listener.local_addr().ok()?.as_pathname()?.to_owned()))
         }
-        Some(unix) => {
-            format!("--unix-socket {} http://localhost", describe(unix).trim_start_matches("unix:"))
-        }
-        None => "http://localhost:5001".to_owned(),
-    })
+        Listener::Tcp(_) => None,
+    };
+    listeners.iter().find_map(tcp).or_else(|| listeners.iter().find_map(unix))
 }
 
 fn describe(listener: &Listener) -> String {

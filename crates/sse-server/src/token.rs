@@ -3,22 +3,28 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 /// Random bytes of a token that is made here.
 const RANDOM_BYTES: usize = 24;
 
-/// The token in `folder/publish.token`; a new one if there is none. Tells on the log how to use it with `server`, the
-/// words by which curl finds the server.
-pub fn load_or_make(folder: &Path, server: &str) -> anyhow::Result<String> {
+/// A publish token, and where it was written if that was just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishToken {
+    /// The token.
+    pub token: String,
+    /// Its file, if it was made at this start.
+    pub new_file: Option<PathBuf>,
+}
+
+/// The token in `folder/publish.token`; a new one if there is none.
+pub fn load_or_make(folder: &Path) -> anyhow::Result<PublishToken> {
     let file = folder.join("publish.token");
     let (token, is_new) = kept(&file, "SSE_PUBLISH_TOKEN")?;
-    if is_new {
-        log::info!("no SSE_PUBLISH_TOKEN is set, so one was made; to publish:\n{}", curl_line(&file, server));
-    }
-    Ok(token)
+    let new_file = is_new.then(|| file.canonicalize().unwrap_or(file));
+    Ok(PublishToken { token, new_file })
 }
 
 /// The key in `folder/session.key`; a new one if there is none.
@@ -61,14 +67,6 @@ fn write(file: &Path, token: &str) -> io::Result<()> {
     fs::rename(&partial, file)
 }
 
-fn curl_line(file: &Path, server: &str) -> String {
-    format!(
-        "curl -H \"Authorization: Bearer $(cat '{}')\" -H 'Content-Type: application/json' \
-         -d '{{\"topic\":\"job:42\",\"data\":{{\"progress\":40}}}}' {server}/sse/publish",
-        file.canonicalize().unwrap_or_else(|_| file.to_path_buf()).display()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -78,9 +76,11 @@ mod tests {
     #[test]
     fn a_token_is_made_once_and_for_its_owner_alone() {
         let folder = tempfile::TempDir::new().unwrap();
-        let token = load_or_make(folder.path(), "http://localhost:5001").unwrap();
+        let PublishToken { token, new_file } = load_or_make(folder.path()).unwrap();
         assert_eq!(token.len(), 2 * RANDOM_BYTES);
-        assert_eq!(load_or_make(folder.path(), "http://localhost:5001").unwrap(), token);
+        assert_eq!(new_file, Some(folder.path().canonicalize().unwrap().join("publish.token")));
+        let again = load_or_make(folder.path()).unwrap();
+        assert_eq!(again, PublishToken { token: token.clone(), new_file: None });
         let mode = fs::metadata(folder.path().join("publish.token")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let key = session_key(folder.path()).unwrap();

@@ -3,15 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stack_tests::within;
+use stack_tests::{Terminal, within};
 use tempfile::TempDir;
 
 const TOKEN: &str = "the-token";
@@ -45,15 +45,19 @@ fn output(env: &[(&str, &str)], words: &[&str]) -> (Option<i32>, String, String)
 impl Server {
     #[track_caller]
     fn start(env: &[(&str, &str)]) -> Self {
-        let folder = TempDir::new().unwrap();
-        let child = command(&folder, env).args(["--listen", "127.0.0.1:0"]).spawn().unwrap();
-        let mut server = Self { child, folder, port: 0 };
+        let mut server = Self::start_listening(env, &["--listen", "127.0.0.1:0"]);
         server.port = within(Duration::from_secs(10), "the port is told", || {
             let (_, rest) =
                 server.err().split_once("listening on 127.0.0.1:").map(|(a, b)| (a.len(), b.to_owned()))?;
             rest.split_once('\n')?.0.trim().parse().ok()
         });
         server
+    }
+
+    fn start_listening(env: &[(&str, &str)], words: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let child = command(&folder, env).args(words).spawn().unwrap();
+        Self { child, folder, port: 0 }
     }
 
     fn err(&self) -> String {
@@ -129,6 +133,25 @@ struct Client {
 trait ReadWrite: Read + Write + Send {}
 impl<T: Read + Write + Send> ReadWrite for T {}
 
+/// What a program prints; it takes nothing.
+struct ChildOutput(ChildStdout);
+
+impl Read for ChildOutput {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl Write for ChildOutput {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Client {
     fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -195,7 +218,10 @@ fn check_prints_what_is_in_force_or_every_mistake() {
         assert_eq!((code, out.as_str(), err.as_str()), (Some(2), "", expected));
     }
     for (words, expected) in [
-        (&["fly"][..], "\"fly\" is not one of the commands run, check, healthcheck and nginx\n"),
+        (
+            &["fly"][..],
+            "\"fly\" is not one of the commands run, check, healthcheck and nginx; sse-server --help tells more\n",
+        ),
         (
             &["--listen", "x", "check"],
             "--listen \"x\" must be host:port or unix:PATH, with a path of at most 107 bytes\n",
@@ -245,7 +271,111 @@ fn healthcheck_tells_by_its_exit_code() {
     let server = Server::start(&[]);
     assert_eq!(output(&[], &["--listen", &format!("127.0.0.1:{}", server.port), "healthcheck"]).0, Some(0));
     let (code, _, err) = output(&[], &["--listen", "unix:/no/such/socket", "healthcheck"]);
-    assert_eq!((code, err.starts_with("unix:/no/such/socket does not answer: ")), (Some(1), true), "{err}");
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            Some(1),
+            "unix:/no/such/socket does not answer: No such file or directory (os error 2); start it, or name its address with --listen\n",
+        ),
+        "{err}"
+    );
+}
+
+/// What is to be pasted from a banner, line by line.
+fn pasted(err: &str) -> Option<[String; 2]> {
+    let mut lines = err.lines().filter(|line| line.starts_with("curl ")).map(str::to_owned);
+    Some([lines.next()?, lines.next().filter(|line| line.ends_with("/sse/publish'"))?])
+}
+
+#[test]
+fn the_first_start_shows_lines_that_work_when_pasted() {
+    let folder = TempDir::new().unwrap();
+    let socket = format!("unix:{}", folder.path().join("it's a.sock").display());
+    for listen in ["127.0.0.1:0", &socket] {
+        let mut server = Server::start_listening(&[("SSE_PUBLISH_TOKEN", "")], &["--listen", listen]);
+        let [listens, publishes] = within(Duration::from_secs(10), "the banner", || pasted(&server.err()));
+        let words = format!("exec {} -sS", listens);
+        let mut reader = Command::new("sh").args(["-c", &words]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut seen =
+            Client { stream: Box::new(ChildOutput(reader.stdout.take().unwrap())), seen: String::new() };
+        seen.until("event: connected\n");
+        let answer = Command::new("sh").args(["-c", &format!("{publishes} -sS")]).output().unwrap();
+        let answer = String::from_utf8(answer.stdout).unwrap();
+        assert!(answer.ends_with("\"receivers\":1}"), "{publishes}: {answer}");
+        seen.until("data: {\"progress\":40}\n");
+        reader.kill().unwrap();
+        reader.wait().unwrap();
+        let err = server.err();
+        let token_file = server.folder.path().canonicalize().unwrap().join("publish.token");
+        assert!(err.contains(&format!("is kept in {}\n", token_file.display())), "{err}");
+        assert_eq!(err.contains("/sse/test\n"), listen != socket, "{err}");
+        assert!(!server.access_log().contains("token") && !err.contains('\x1b'), "{err}");
+        // The second start shows nothing of it.
+        server.signal(Signal::SIGTERM);
+        server.ended();
+        server.child =
+            command(&server.folder, &[("SSE_PUBLISH_TOKEN", "")]).args(["--listen", listen]).spawn().unwrap();
+        within(Duration::from_secs(10), "it listens", || server.err().contains("listening on").then_some(()));
+        server.signal(Signal::SIGTERM);
+        server.ended();
+        assert!(!server.err().contains("first start"), "{}", server.err());
+    }
+}
+
+#[test]
+fn whoever_started_it_is_told_when_it_serves_and_when_it_stops() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut server = Server::start(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let told = || {
+        let mut bytes = [0; 64];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    assert_eq!(server.status("GET /sse/health/ready HTTP/1.1"), 200);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(server.ended(), Some(0));
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    for (colour, word) in
+        [("NO_COLOR=", "\x1b[32mINFO \x1b[0m listening on"), ("NO_COLOR=1", " INFO  listening on")]
+    {
+        let folder = TempDir::new().unwrap();
+        let mut command = Command::new("env");
+        command.args([colour, &format!("DATA_DIR={}", folder.path().display()), "SSE_PUBLISH_TOKEN=x"]);
+        command.args([env!("CARGO_BIN_EXE_sse-server"), "--listen", "127.0.0.1:0"]);
+        let mut terminal = Terminal::start(&command);
+        terminal.sees(word);
+        assert_eq!(terminal.shown().contains('\x1b'), colour == "NO_COLOR=", "{}", terminal.shown());
+        terminal.types("\x03");
+        assert_eq!(terminal.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn help_shows_every_command_and_option() {
+    let (code, help, err) = output(&[], &["--help"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for word in [
+        "run",
+        "check",
+        "healthcheck",
+        "nginx --template FILE",
+        "--config FILE",
+        "--listen ADDR",
+        "-h, --help",
+        "-V, --version",
+    ] {
+        assert!(help.contains(&format!("\n  {word} ")), "{word}: {help}");
+    }
+    assert_eq!(output(&[], &["-h"]).1, help);
+    assert_eq!(output(&[], &["-V"]).1, format!("sse-server {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
@@ -254,7 +384,16 @@ fn a_port_in_use_is_one_sentence() {
     let address = format!("127.0.0.1:{}", server.port);
     let (code, _, err) = output(&[], &["--listen", &address]);
     assert_eq!(code, Some(1));
-    assert!(err.contains(&format!("cannot listen on {address}: Address already in use")), "{err}");
+    let expected = format!(
+        "cannot listen on {address}: Address already in use (os error 98); `ss -ltnp` shows who has it, and --listen or \
+         SSE_LISTEN names another\n"
+    );
+    assert!(err.ends_with(&expected), "{err}");
+    let (code, _, err) = output(&[], &["--listen", "192.0.2.7:5001"]);
+    assert!(
+        code == Some(1) && err.contains("; no interface here has it (`ip address` lists them), and"),
+        "{err}"
+    );
 }
 
 #[test]
