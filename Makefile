@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release
+.PHONY: help up test check crash restarts soak full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -29,6 +29,9 @@ crash: release ## kills the hub under load and accounts for every event (CYCLES=
 
 restarts: release ## restarts the hub behind nginx under load: nobody refused, nothing lost (RESTARTS=20)
 	RESTARTS=$(or $(RESTARTS),20) cargo nextest run --locked --profile long --package stack-tests --test restart --success-output immediate
+
+soak: prepare release ## a page in Chromium while the server restarts every minute: published and received are equal (MINUTES=30)
+	MINUTES=$(or $(MINUTES),30) cargo nextest run --locked --profile long --package stack-tests --test browser_client --success-output immediate soaked
 
 full-disk: release ## fills the disk under load and makes room again; needs root or user namespaces
 	cargo nextest run --locked --package stack-tests --test full_disk --success-output immediate
