@@ -30,6 +30,8 @@ need pgrep procps
 need strace strace
 need faketime faketime
 need script bsdutils
+need man man-db
+need mandoc mandoc
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ ${#missing[@]} -gt 0 ]; then
     [ "$(id -u)" = 0 ] || { echo "prepare: as root: apt-get install ${missing[*]}" >&2; exit 1; }

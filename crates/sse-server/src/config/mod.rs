@@ -3,6 +3,8 @@
 mod access;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+#[cfg(test)]
+mod manual;
 mod settings;
 
 use std::collections::BTreeMap;

@@ -29,6 +29,16 @@ action [arguments] -- see below
 
 Without an action an interactive shell is started. Use the action \"help\" to find
 out about available actions.
+
+Examples:
+  supervisorctl status                                how all programs are doing
+  supervisorctl restart web
+  supervisorctl tail -f web stderr                    follow a log until Ctrl-C
+  supervisorctl logs -f                               follow all of them
+  supervisorctl wait web --for ready --timeout 30s
+  supervisorctl -s http://localhost:9001 status       of another daemon
+
+See supervisorctl(1).
 ";
 
 const EXIT_USAGE: u8 = 2;

@@ -35,6 +35,14 @@ Options:
 -t/--strip_ansi -- take ANSI escape sequences out of the output of programs
 --minprocs NUM -- processes that must be possible to start
 --profile_options OPTIONS -- accepted for its sake, without effect
+
+Examples:
+  supervisord check -c supervisord.conf                 is the file right? starts nothing
+  supervisord -n -c supervisord.conf                    run it in the foreground
+  supervisord convert supervisord.conf > supervisord.toml
+  supervisorctl status                                  how the programs are doing
+
+See supervisord(8) and supervisorctl(1).
 ";
 
 /// What is to be done.
