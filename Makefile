@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts soak full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release
+.PHONY: help up test check crash restarts soak full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release package
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,6 +64,9 @@ bench-history: release ## a reader that stops, a long replay, a long history: me
 bench-supervisor: prepare release ## the supervisor's bars beside the Python one, s6, runit and Horust (RUNS=5, ROWS=memory,status, TOOLS=ours,genuine)
 	@tests/tools/bench-peers.sh
 	@cargo run --release --locked --quiet --package stack-tests --example bench -- supervisor
+
+package: release ## a tarball and Debian packages of the programs, in target/package, and tries them
+	@packaging/package.sh
 
 prepare: # what the tests need and this machine lacks
 	@tests/tools/prepare.sh
