@@ -1,21 +1,10 @@
 // Reads a stream with Chromium's own EventSource, in a page of the stack's origin; prints one JSON line for each event.
 //   chromium.mjs ORIGIN PATH COUNT
 // Runs until COUNT events came, or for ever if COUNT is 0.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launchProfile } from "./browser.mjs";
 
 const [origin, path, count] = process.argv.slice(2);
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const profile = mkdtempSync(join(tmpdir(), "chromium-"));
-process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 3 }));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: "/usr/bin/chromium",
-  headless: true,
-  handleSIGTERM: false,
-  args: flags.split(" "),
-});
+const context = await launchProfile({ handleSIGTERM: false });
 process.on("SIGTERM", async () => {
   await context.close();
   process.exit(0);

@@ -1,28 +1,13 @@
 // Tabs of one browser that share a connection: ten of them, the one that has it closed or hung, one that comes back late.
 //   ORIGIN=http://127.0.0.1:PORT TOKEN=… node tabs.mjs
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launchProfile, within as untilSo } from "./browser.mjs";
 
 const { ORIGIN, TOKEN } = process.env;
-const LIMIT_MS = 30_000;
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const profile = mkdtempSync(join(tmpdir(), "chromium-"));
-process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 3 }));
-const context = await chromium.launchPersistentContext(profile, { executablePath: "/usr/bin/chromium", headless: true, args: flags.split(" ") });
+const context = await launchProfile();
 const trouble = [];
 
-async function within(what, look) {
-  const until = Date.now() + LIMIT_MS;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > until) assert.fail(`not within ${LIMIT_MS} ms: ${what}; said: ${trouble}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+const within = (what, look) => untilSo(what, look).catch((error) => assert.fail(`${error.message}; said: ${trouble}`));
 
 /** A tab with a page of the hub's origin, that reads `topic`. */
 async function tab(topic, options = {}) {

@@ -1,11 +1,10 @@
 // The page for trying the stream, used as a person does; and that it runs nothing and complains of nothing.
 //   ORIGIN=http://127.0.0.1:PORT TOKEN=… node test-page.mjs
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
+import { launchBrowser } from "./browser.mjs";
 
 const { ORIGIN, TOKEN } = process.env;
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags.split(" ") });
+const browser = await launchBrowser();
 for (const [width, scheme] of [[1200, "light"], [390, "dark"]]) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme });
   const page = await context.newPage();
@@ -39,7 +38,7 @@ for (const [width, scheme] of [[1200, "light"], [390, "dark"]]) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
   assert.ok(!wide, "the page is wider than its window");
   const nameless = await page.evaluate(() =>
-    [...document.querySelectorAll("input, textarea, button")].filter((field) => !(field.labels?.length || field.textContent.trim())).length,
+    [...document.querySelectorAll("input, textarea, select, button")].filter((field) => !(field.labels?.length || field.textContent.trim())).length,
   );
   assert.equal(nameless, 0);
   await page.getByRole("button", { name: "Disconnect" }).click();

@@ -55,6 +55,9 @@ export interface StreamEvent<T = unknown> extends MessageEvent<T> {
   readonly topics?: string[];
 }
 
+/** The types of the events that the server makes itself: `connected`, `heartbeat`, `reset`, `shutdown`. */
+export const OWN_EVENTS: readonly string[];
+
 /** The hub's own events, whose data is always a value. */
 export interface OwnEvents {
   connected: MessageEvent<{

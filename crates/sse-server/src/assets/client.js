@@ -14,7 +14,8 @@ const ANSWER_MS = 5_000;
 /** Events that a tab holds back while it catches up with the others. */
 const HELD_MAX = 10_000;
 
-const OWN_EVENTS = ["connected", "heartbeat", "reset", "shutdown"];
+/** The types of the events that the server makes itself. */
+export const OWN_EVENTS = ["connected", "heartbeat", "reset", "shutdown"];
 
 /** Cuts text into events, however it is cut into pieces (WHATWG HTML 9.2.6). */
 export class Parser {

@@ -1,9 +1,8 @@
 // The page for trying the stream by hand.
-import { SseClient, publish } from "/sse/client.js";
+import { OWN_EVENTS, SseClient, publish } from "/sse/client.js";
 
 /** The newest that are shown; what came before is not kept. */
 const ROWS_MAX = 200;
-const OWN = ["connected", "heartbeat", "reset", "shutdown"];
 
 const by = (id) => document.getElementById(id);
 const fields = by("subscribe").elements;
@@ -38,8 +37,8 @@ function connect() {
   mine.addEventListener("error", ({ message, status, isFinal }) => {
     if (mine === client && (status || isFinal)) addRow("error", "", status ? `${status}: ${message}` : message);
   });
-  for (const type of OWN) mine.addEventListener(type, (event) => mine === client && showOwn(event));
-  mine.onevent = (event) => mine === client && !OWN.includes(event.type) && show(event, envelope);
+  for (const type of OWN_EVENTS) mine.addEventListener(type, (event) => mine === client && showOwn(event));
+  mine.onevent = (event) => mine === client && !OWN_EVENTS.includes(event.type) && show(event, envelope);
   showState(mine.state);
   by("disconnect").disabled = false;
 }
