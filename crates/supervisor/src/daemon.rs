@@ -16,7 +16,7 @@ use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, HttpAddress, HttpServer, Source};
-use crate::ctl::server::{self, Credentials, Limits, Pending, Places};
+use crate::ctl::server::{self, Credentials, Limits, Pending, Places, Scope};
 use crate::logs::{Compressor, Console, DaemonLog, SYSTEM, Standard, StdoutQueue, SyslogQueue, Writer};
 use crate::os::again::{DETACHED, execute};
 use crate::os::daemonize::{Detached, daemonize};
@@ -154,6 +154,9 @@ fn remove(files: &[PathBuf]) {
 }
 
 fn announce(http: &HttpServer, is_ini: bool) {
+    if http.status_only {
+        return;
+    }
     log::info!("RPC interface 'supervisor' initialized");
     let (name, reachable) = match &http.address {
         HttpAddress::Unix { .. } => ("unix_http_server", false),
@@ -171,19 +174,20 @@ fn announce(http: &HttpServer, is_ini: bool) {
 fn serve(listener: OwnedFd, http: &HttpServer, calls: mpsc::Sender<Pending>) -> io::Result<Places> {
     let credentials = http.username.clone().zip(http.password.clone());
     let credentials = credentials.map(|(username, password)| Credentials { username, password });
+    let scope = if http.status_only { Scope::Status } else { Scope::Control };
     let places = Places::new(Limits::default());
     match http.address {
         HttpAddress::Unix { .. } => {
             let listener = UnixListener::from(listener);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::UnixListener::from_std(listener)?;
-            tokio::task::spawn_local(server::serve(listener, credentials, places.clone(), calls));
+            tokio::task::spawn_local(server::serve(listener, credentials, scope, places.clone(), calls));
         }
         HttpAddress::Tcp { .. } => {
             let listener = TcpListener::from(listener);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::task::spawn_local(server::serve(listener, credentials, places.clone(), calls));
+            tokio::task::spawn_local(server::serve(listener, credentials, scope, places.clone(), calls));
         }
     }
     Ok(places)

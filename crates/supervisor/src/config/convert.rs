@@ -8,7 +8,8 @@ use super::document::{Entry, Findings, Mistake, Origin, Section, Value};
 use super::{Mistakes, Source, ini, units, words};
 
 /// Keys whose value is yes or no.
-const BOOLEANS: [&str; 16] = [
+const BOOLEANS: [&str; 17] = [
+    "status_only",
     "autostart",
     "autorestart",
     "stopasgroup",

@@ -50,8 +50,9 @@ fn http_server(reader: &mut Reader<'_>, section: &Section) -> Option<HttpServer>
     if username.is_some() != password.is_some() {
         keys.mistake("", format!("{title} must have both `username` and `password`, or neither"));
     }
+    let status_only = keys.boolean("status_only").unwrap_or(false);
     keys.finish();
-    address.map(|address| HttpServer { address, username, password })
+    address.map(|address| HttpServer { address, username, password, status_only })
 }
 
 fn missing(keys: &mut Keys<'_>, key: &'static str) {

@@ -92,6 +92,8 @@ pub struct HttpServer {
     pub username: Option<String>,
     /// Password that a client must give, as it is or `{SHA}` and its SHA-1 in hex.
     pub password: Option<String>,
+    /// Whether it answers `GET /status` alone.
+    pub status_only: bool,
 }
 
 /// Where a control interface listens.
@@ -251,7 +253,8 @@ impl Config {
     /// Where programs reach the daemon: over the unix socket rather than over TCP.
     #[must_use]
     pub fn control_url(&self) -> Option<String> {
-        let urls = self.http_servers.iter().map(|server| match &server.address {
+        let controls = self.http_servers.iter().filter(|server| !server.status_only);
+        let urls = controls.map(|server| match &server.address {
             HttpAddress::Unix { file, .. } => (0, format!("unix://{}", file.display())),
             HttpAddress::Tcp { host, port } if host.is_empty() => (1, format!("http://localhost:{port}")),
             HttpAddress::Tcp { host, port } => (1, format!("http://{host}:{port}")),

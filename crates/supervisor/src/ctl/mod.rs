@@ -22,6 +22,7 @@ mod seats;
 mod section;
 pub mod server;
 pub mod shell;
+mod status;
 pub mod style;
 mod topics;
 mod trouble;

@@ -28,7 +28,7 @@ use super::method::{Call, Channel};
 use super::reply::{self, Reply};
 use super::seats::{Phase, Seat, Seats};
 use super::xmlrpc::{self, MethodCall, Results, Value};
-use super::{follow, help, multicall};
+use super::{follow, help, multicall, status};
 
 /// What a listener grants its clients.
 #[derive(Debug, Clone, Copy)]
@@ -150,17 +150,27 @@ impl Places {
     }
 }
 
+/// What a listener answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Control,
+    /// `GET /status` alone, by which nothing can be changed.
+    Status,
+}
+
 /// Serves until the task is dropped.
 pub async fn serve<L: Listener>(
     listener: L,
     credentials: Option<Credentials>,
+    scope: Scope,
     places: Places,
     calls: mpsc::Sender<Pending>,
 ) {
     let Places(seats) = places;
     let limits = seats.limits();
     let reads = Semaphore::new(1);
-    let context = Rc::new(Context { credentials, limits, calls, reads, seats: Rc::clone(&seats) });
+    let context = Rc::new(Context { credentials, scope, limits, calls, reads, seats: Rc::clone(&seats) });
     let mut complained = false;
     loop {
         let stream = match listener.accept().await {
@@ -205,6 +215,7 @@ pub async fn serve<L: Listener>(
 
 struct Context {
     credentials: Option<Credentials>,
+    scope: Scope,
     limits: Limits,
     calls: mpsc::Sender<Pending>,
     /// Answers with the content of logs are made one at a time, as they may be large.
@@ -240,6 +251,13 @@ impl Context {
             percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
         let path = path.split([';', '?', '#']).next().unwrap_or_default();
         let (get, post) = (request.method() == Method::GET, request.method() == Method::POST);
+        if self.scope == Scope::Status {
+            if path == status::PATH && get {
+                return self.status(seat).await;
+            }
+            self.discard(request.into_body()).await;
+            return reply::plain(StatusCode::NOT_FOUND, "here is GET /status and nothing else\n");
+        }
         if path.starts_with("/RPC2") {
             if post {
                 return self.rpc(seat, request).await;
@@ -382,6 +400,35 @@ impl Context {
         let (answer, answered) = oneshot::channel();
         self.calls.send((call, answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    async fn status(&self, seat: &Seat) -> Response<super::Body> {
+        seat.enter(Phase::Answer);
+        match self.programs().await {
+            Some(programs) => {
+                let mut response = Response::new(super::whole(status::write(&programs)));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+            }
+            None => reply::error(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    /// Nothing if the daemon ends.
+    async fn programs(&self) -> Option<Vec<status::Program>> {
+        let infos = self.call(Call::GetAllProcessInfo).await?.ok()?;
+        let mut programs = Vec::new();
+        for info in infos.items().iter().take(status::PROGRAMS_MAX) {
+            let mut program = status::Program::new(info.clone());
+            for channel in [Channel::Stdout, Channel::Stderr] {
+                let _turn = self.reads.acquire().await.ok()?;
+                let (name, offset, length) = (program.name(), 0, status::TAIL_BYTES);
+                let answer = self.call(Call::TailProcessLog { channel, name, offset, length }).await?;
+                program.tail(channel, &answer);
+            }
+            programs.push(program);
+        }
+        Some(programs)
     }
 
     async fn log_tail(&self, seat: &Seat, name: Option<String>, channel: Channel) -> Response<super::Body> {

@@ -8,4 +8,5 @@ mod daemon;
 mod http;
 mod limits;
 mod server;
+mod status;
 mod wire;

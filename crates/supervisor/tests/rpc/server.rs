@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use supervisor::ctl::method::Call;
-use supervisor::ctl::server::{Credentials, Limits, Pending, Places, serve};
+use supervisor::ctl::server::{Credentials, Limits, Pending, Places, Scope, serve};
 use supervisor::ctl::xmlrpc::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -39,8 +39,14 @@ impl Server {
                 let unix = tokio::net::UnixListener::bind(socket).unwrap();
                 let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 ports.send(tcp.local_addr().unwrap().port()).unwrap();
-                tokio::task::spawn_local(serve(unix, None, Places::new(limits), calls.clone()));
-                tokio::task::spawn_local(serve(tcp, credentials, Places::new(limits), calls));
+                tokio::task::spawn_local(serve(
+                    unix,
+                    None,
+                    Scope::Control,
+                    Places::new(limits),
+                    calls.clone(),
+                ));
+                tokio::task::spawn_local(serve(tcp, credentials, Scope::Control, Places::new(limits), calls));
                 tokio::task::spawn_local(async move {
                     while let Some((call, mut answer)) = pending.recv().await {
                         match call {

@@ -74,6 +74,7 @@ stdout_logfile=NONE
         address: HttpAddress::Tcp { host: String::new(), port: 9001 },
         username: None,
         password: None,
+        status_only: false,
     };
     assert_eq!(config.http_servers[0], tcp);
     assert_eq!(config.control_url().as_deref(), Some("unix:///w/run/supervisor.sock"));
