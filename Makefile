@@ -1,4 +1,4 @@
-.PHONY: help up test check crash restarts soak full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor prepare release package
+.PHONY: help up test check crash restarts soak full-disk faults attacks fuzz callgrind bench bench-micro bench-durable bench-history bench-supervisor screenshots package prepare release
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,6 +67,9 @@ bench-supervisor: prepare release ## the supervisor's bars beside the Python one
 
 package: release ## a tarball and Debian packages of the programs, in target/package, and tries them
 	@packaging/package.sh
+
+screenshots: prepare release ## pictures of the pages under load: docs/dashboard.png, and all of them in target/screenshots (AFTER=150 seconds, PORT=5081)
+	@AFTER=$(or $(AFTER),150) tests/tools/screenshots.sh
 
 prepare: # what the tests need and this machine lacks
 	@tests/tools/prepare.sh

@@ -42,9 +42,15 @@ impl Connection {
     /// Reads until what was seen contains `text`, and returns everything seen.
     #[track_caller]
     pub fn until(&mut self, text: &str) -> String {
+        self.until_nth(text, 1)
+    }
+
+    /// Reads until what was seen contains `text` so many times, and returns everything seen.
+    #[track_caller]
+    pub fn until_nth(&mut self, text: &str, count: usize) -> String {
         loop {
             let seen = String::from_utf8_lossy(&self.seen).into_owned();
-            if seen.contains(text) {
+            if seen.matches(text).count() >= count {
                 return seen;
             }
             let mut bytes = [0; 4096];

@@ -5,6 +5,8 @@
 //! - [`backplane`]: where an accepted event gets its id and its place in the one order.
 //! - [`fanout`]: the streams' sockets, written by reactor threads.
 //! - [`metrics`], [`system`], [`access_log`]: what is counted, measured and noted.
+//! - [`rates`]: what happened between two looks at what is counted.
+//! - [`programs`]: what supervisord says of its programs.
 //! - [`auth`]: passcode, sessions, and what must be remembered of them.
 //! - [`http`]: requests and answers.
 //! - [`config`], [`token`], [`listener`], [`descriptors`]: what the server is started with; [`banner`]: what its first start says.
@@ -31,6 +33,8 @@ pub mod metrics;
 #[cfg(test)]
 mod model;
 pub mod nginx;
+pub mod programs;
+pub mod rates;
 pub mod server;
 pub mod store;
 pub mod system;

@@ -24,7 +24,7 @@ use crate::connections::Connections;
 use crate::descriptors;
 use crate::fanout::{self, Fanout, Holder, detach};
 use crate::http::{
-    CONNECT_RATE_ADDRESSES_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, end_streams,
+    CONNECT_RATE_ADDRESSES_MAX, Feeds, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, end_streams,
     on_stream_end,
 };
 use crate::hub::limits::{ConnectionConfig, ConnectionLimits, RateTable};
@@ -149,6 +149,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                     state.fanout.streams()
                 );
                 state.draining.store(true, Ordering::SeqCst);
+                state.feeds.end();
                 let fanout = state.fanout.clone();
                 actix_rt::spawn(async move { fanout.drain().await });
             }
@@ -164,6 +165,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // a connection is served, and told that it ends with the answer: a connection closed without a word may have
     // swallowed a request, and a publish that nobody may send twice.
     handle.pause().await;
+    state.feeds.end();
     state.connections.end();
     let _ = tokio::time::timeout(QUIET_TIMEOUT, state.connections.none()).await;
     state.draining.store(true, Ordering::SeqCst);
@@ -296,6 +298,7 @@ fn build(
         started: Instant::now(),
         draining: AtomicBool::new(false),
         connections: Connections::default(),
+        feeds: Feeds::default(),
     }))
 }
 

@@ -136,6 +136,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Who has to log in, and how; `None`: nobody.
     pub login: Option<LoginConfig>,
+    /// Where supervisord says how its programs are, for the dashboard.
+    pub supervisor_socket: Option<PathBuf>,
     /// What should be said at the start.
     pub warnings: Vec<String>,
     /// Every setting as it is in force, and where it comes from.
@@ -355,6 +357,7 @@ impl Reader {
             public_topics: self.public_topics(),
             cors_origins: self.list("cors_origins", access::origin),
             login: self.login(&mut warnings),
+            supervisor_socket: self.path("supervisor_socket"),
             warnings,
             effective,
         };

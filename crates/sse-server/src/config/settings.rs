@@ -25,7 +25,7 @@ const fn setting(
 }
 
 /// All of them, in the order in which they are shown.
-pub const SETTINGS: [Setting; 37] = [
+pub const SETTINGS: [Setting; 38] = [
     setting(
         "listen",
         "SSE_LISTEN",
@@ -230,6 +230,12 @@ pub const SETTINGS: [Setting; 37] = [
         "SESSION_MAX_AGE",
         "2592000",
         "Seconds for which a session lasts at most, however much it is used; 0 to 315360000, 0 is without end.",
+    ),
+    setting(
+        "supervisor_socket",
+        "SSE_SUPERVISOR_SOCKET",
+        "",
+        "The socket at which supervisord says how its programs are (a section with status_only = true), for the dashboard.",
     ),
 ];
 

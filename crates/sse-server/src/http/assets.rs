@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EntityTag, IF_NONE_MATCH, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EntityTag, IF_NONE_MATCH, LOCATION,
+    X_FRAME_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
@@ -25,9 +26,18 @@ pub(super) const CLIENT_TYPES: Asset =
 pub(super) const TEST: Asset = page(include_str!("../assets/test.html"));
 /// What that page runs.
 pub(super) const TEST_SCRIPT: Asset = script(include_str!("../assets/test.js"));
+/// The figures, live.
+pub(super) const DASHBOARD: Asset = page(include_str!("../assets/dashboard.html"));
+/// What that page runs.
+pub(super) const DASHBOARD_SCRIPT: Asset = script(include_str!("../assets/dashboard.js"));
+/// How it draws a figure over time.
+pub(super) const PLOT: Asset = script(include_str!("../assets/plot.js"));
+/// How it looks, beside what all pages have.
+pub(super) const DASHBOARD_STYLE: Asset = style(include_str!("../assets/dashboard.css"));
+/// Light or dark, for all pages.
+pub(super) const THEME: Asset = script(include_str!("../assets/theme.js"));
 /// How the hub's own pages look.
-pub(super) const STYLE: Asset =
-    Asset { text: include_str!("../assets/page.css"), content_type: "text/css; charset=utf-8" };
+pub(super) const STYLE: Asset = style(include_str!("../assets/page.css"));
 
 const HTML: &str = "text/html; charset=utf-8";
 /// A page runs and shows only what comes from here, and nobody frames it.
@@ -39,6 +49,15 @@ const fn page(text: &'static str) -> Asset {
 
 const fn script(text: &'static str) -> Asset {
     Asset { text, content_type: "text/javascript; charset=utf-8" }
+}
+
+const fn style(text: &'static str) -> Asset {
+    Asset { text, content_type: "text/css; charset=utf-8" }
+}
+
+/// `GET /`: where people come in who know nothing but the host.
+pub(super) async fn start() -> HttpResponse {
+    HttpResponse::Found().insert_header((LOCATION, "/sse/dashboard")).finish()
 }
 
 impl Asset {
@@ -53,13 +72,14 @@ impl Asset {
         });
         let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response.insert_header((ETAG, tag)).insert_header((CACHE_CONTROL, "no-cache"));
-        if is_known {
-            return response.finish();
-        }
+        // Also with 304: its headers take the place of those that were kept with the page (RFC 9111, 3.2).
         if self.content_type == HTML {
             response
                 .insert_header((CONTENT_SECURITY_POLICY, POLICY))
                 .insert_header((X_FRAME_OPTIONS, "DENY"));
+        }
+        if is_known {
+            return response.finish();
         }
         response.insert_header((CONTENT_TYPE, self.content_type)).body(self.text)
     }

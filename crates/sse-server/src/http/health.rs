@@ -16,8 +16,9 @@ use crate::system::Usage;
 /// Part of a limit from which on there is a warning.
 const WARNING_FROM: f64 = 0.8;
 
+/// The answer.
 #[derive(Serialize)]
-struct Health {
+pub(super) struct Health {
     status: &'static str,
     version: &'static str,
     uptime_seconds: f64,
@@ -108,14 +109,19 @@ struct System {
 
 /// `GET /sse/health`.
 pub(super) async fn health(state: Data<State>) -> HttpResponse {
-    let usage = state.sampler.usage(Instant::now());
-    let (status, reasons) = judge(&state, &usage);
-    let health = look(&state, usage, status, reasons);
-    let mut response = match status {
+    let health = take(&state);
+    let mut response = match health.status {
         "healthy" | "warning" => HttpResponse::Ok(),
         _ => HttpResponse::ServiceUnavailable(),
     };
     response.insert_header((CACHE_CONTROL, "no-store")).json(health)
+}
+
+/// How the server is now.
+pub(super) fn take(state: &State) -> Health {
+    let usage = state.sampler.usage(Instant::now());
+    let (status, reasons) = judge(state, &usage);
+    look(state, usage, status, reasons)
 }
 
 /// `GET /sse/health/live`.

@@ -6,6 +6,7 @@ mod auth;
 mod connections;
 mod ending;
 mod error;
+mod feed;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gate;
@@ -16,6 +17,7 @@ mod log;
 mod login;
 mod metrics;
 mod peer;
+mod programs;
 mod publish;
 mod session;
 mod subscribe;
@@ -32,6 +34,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 use parking_lot::{Mutex, RwLock};
 
+pub use self::feed::Feeds;
 pub use self::log::on_stream_end;
 pub(crate) use self::login::end_streams;
 use crate::access_log::AccessLog;
@@ -54,12 +57,17 @@ pub const CONNECT_RATE_ADDRESSES_MAX: usize = 65_536;
 pub const PUBLISH_RATE_TOKENS_MAX: usize = 1024;
 
 /// What browsers get that is always the same.
-const FILES: [(&str, Asset); 5] = [
+const FILES: [(&str, Asset); 10] = [
     ("/sse/client.js", assets::CLIENT),
     ("/sse/client.d.ts", assets::CLIENT_TYPES),
     ("/sse/test", assets::TEST),
     ("/sse/test.js", assets::TEST_SCRIPT),
     ("/sse/page.css", assets::STYLE),
+    ("/sse/dashboard", assets::DASHBOARD),
+    ("/sse/dashboard.js", assets::DASHBOARD_SCRIPT),
+    ("/sse/dashboard.css", assets::DASHBOARD_STYLE),
+    ("/sse/plot.js", assets::PLOT),
+    ("/sse/theme.js", assets::THEME),
 ];
 
 /// What every handler may see.
@@ -96,6 +104,8 @@ pub struct State {
     pub draining: AtomicBool,
     /// The connections of the listeners.
     pub connections: Connections,
+    /// What open dashboards read.
+    pub feeds: Feeds,
 }
 
 impl State {
@@ -126,6 +136,15 @@ pub fn routes(scope: Scope) -> impl FnOnce(&mut ServiceConfig) {
                 service.service(web::resource(path).route(read().to(answer)).default_service(get()));
             }
             service
+                .service(web::resource("/").route(read().to(assets::start)).default_service(get()))
+                .service(
+                    web::resource("/sse/dashboard/feed").route(read().to(feed::feed)).default_service(get()),
+                )
+                .service(
+                    web::resource("/sse/dashboard/programs")
+                        .route(read().to(programs::programs))
+                        .default_service(get()),
+                )
                 .service(
                     web::resource("/sse-test").route(read().to(legacy::test_page)).default_service(get()),
                 )

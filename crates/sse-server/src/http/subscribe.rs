@@ -173,7 +173,7 @@ fn head_response(encoding: Encoding) -> HttpResponse {
 }
 
 /// A plain EventSource dies for good on any status but 200, so it is told to come back; others get 503.
-fn draining(request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) fn draining(request: &HttpRequest) -> Result<HttpResponse, Problem> {
     if !names_event_stream(request.headers()) {
         return Err(Problem::unavailable("the server is draining and opens no streams", RETRY_AFTER_DRAIN));
     }

@@ -19,7 +19,12 @@ fn files_are_served_and_asked_for_again_cheaply() {
         ("/sse/client.d.ts", "text/plain; charset=utf-8", "export class SseClient extends EventTarget"),
         ("/sse/test", "text/html; charset=utf-8", "<title>Try the stream</title>"),
         ("/sse/test.js", "text/javascript; charset=utf-8", "from \"/sse/client.js\""),
-        ("/sse/page.css", "text/css; charset=utf-8", "prefers-color-scheme: dark"),
+        ("/sse/dashboard", "text/html; charset=utf-8", "<title>Dashboard</title>"),
+        ("/sse/dashboard.js", "text/javascript; charset=utf-8", "from \"/sse/plot.js\""),
+        ("/sse/dashboard.css", "text/css; charset=utf-8", "#plots"),
+        ("/sse/plot.js", "text/javascript; charset=utf-8", "export class Plot"),
+        ("/sse/theme.js", "text/javascript; charset=utf-8", "localStorage"),
+        ("/sse/page.css", "text/css; charset=utf-8", "color-scheme: light dark"),
     ] {
         let get = |headers: &[(&str, &str)]| request(server.port(), "GET", path, headers, "");
         let whole = get(&[]);
@@ -55,11 +60,18 @@ fn client_is_small() {
 #[test]
 fn pages_run_only_what_comes_from_here_and_are_framed_by_nobody() {
     let server = Server::start(&[]);
-    let page = request(server.port(), "GET", "/sse/test", &[], "");
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-    assert_eq!(page.header("content-security-policy"), Some(policy));
-    assert_eq!(page.header("x-frame-options"), Some("deny"));
-    assert!(!page.body.contains("<script>") && !page.body.contains(" style="), "{}", page.body);
+    for path in ["/sse/test", "/sse/dashboard"] {
+        let page = request(server.port(), "GET", path, &[], "");
+        assert_eq!(page.header("content-security-policy"), Some(policy));
+        assert_eq!(page.header("x-frame-options"), Some("deny"));
+        // A browser that has the page already takes the policy of the answer that says so.
+        let known = [("If-None-Match", page.header("etag").unwrap())];
+        let again = request(server.port(), "GET", path, &known, "");
+        assert_eq!((again.status, again.header("content-security-policy")), (304, Some(policy)));
+        let inline = ["<script>", "<style", " style=", " onclick=", "http:", "https:"];
+        assert!(inline.iter().all(|word| !page.body.contains(word)), "{}", page.body);
+    }
     let old = request(server.port(), "GET", "/sse-test", &[], "");
     assert_eq!((old.status, old.header("location")), (302, Some("/sse/test")));
 }
@@ -68,9 +80,20 @@ fn pages_run_only_what_comes_from_here_and_are_framed_by_nobody() {
 #[test]
 fn files_are_behind_the_login() {
     let server = Server::start(&[("LOGIN_ENABLED", "true"), ("LOGIN_CODE", "open sesame")]);
-    for path in
-        ["/sse/client.js", "/sse/client.d.ts", "/sse/test", "/sse/test.js", "/sse/page.css", "/sse-test"]
-    {
+    for path in [
+        "/sse/client.js",
+        "/sse/client.d.ts",
+        "/sse/test",
+        "/sse/test.js",
+        "/sse/page.css",
+        "/sse-test",
+        "/",
+        "/sse/dashboard",
+        "/sse/dashboard.js",
+        "/sse/dashboard.css",
+        "/sse/plot.js",
+        "/sse/theme.js",
+    ] {
         assert_eq!(request(server.port(), "GET", path, &[], "").status, 401);
     }
 }

@@ -5,6 +5,7 @@
 mod assets;
 mod behind_nginx;
 mod connections;
+mod dashboard;
 mod events;
 mod front;
 mod headers;
