@@ -1,8 +1,9 @@
 //! `/sse/dashboard` in a real browser, against the whole stack under load.
 
 use std::process::Command;
+use std::time::Duration;
 
-use stack_tests::{Stack, TOKEN, request, tools};
+use stack_tests::{Stack, TOKEN, request, tools, within};
 
 #[test]
 fn dashboard_shows_a_stack_at_work_to_everybody_who_may_see_it() {
@@ -23,16 +24,17 @@ fn programs_are_shown_to_operators_alone_over_a_socket_that_changes_nothing() {
     let ask = |headers: &[(&str, &str)]| request(stack.port(), "GET", "/sse/dashboard/programs", headers, "");
     assert_eq!(ask(&[]).status, 401);
     assert_eq!(ask(&[("Authorization", "Bearer wrong")]).status, 401);
-    let answer = ask(&[("Authorization", &format!("Bearer {TOKEN}"))]);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let answer: serde_json::Value = serde_json::from_str(&answer.body).expect("it can be had");
-    let programs = answer["programs"].as_array().expect("it can be had");
-    let states: Vec<_> = programs
-        .iter()
-        .map(|p| (p["name"].as_str().expect("it can be had"), p["state"].as_str().expect("it can be had")))
-        .collect();
-    assert_eq!(states, [("nginx", "RUNNING"), ("sse-server", "RUNNING")]);
-    assert!(programs[0]["stdout"][0].as_str().expect("it can be had").contains("HTTP/1.1\""), "{answer}");
+    let bearer = format!("Bearer {TOKEN}");
+    within(Duration::from_secs(10), "both run, and nginx has logged", || {
+        let answer = ask(&[("Authorization", &bearer)]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        let programs = answer["programs"].as_array().expect("a list");
+        let states: Vec<_> = programs.iter().map(|p| (p["name"].as_str(), p["state"].as_str())).collect();
+        let running = [(Some("nginx"), Some("RUNNING")), (Some("sse-server"), Some("RUNNING"))];
+        let line = programs.first()?["stdout"][0].as_str()?;
+        (states == running && line.contains("HTTP/1.1\"")).then_some(())
+    });
     let socket = stack.control().with_file_name("status.sock");
     assert_eq!(std::fs::metadata(&socket).expect("it can be had").permissions().mode() & 0o777, 0o600);
     let url = format!("unix://{}", socket.display());
