@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
+export { within } from "./within.mjs";
+
 const started = {
   executablePath: "/usr/bin/chromium",
   headless: true,
@@ -20,15 +22,4 @@ export function launchProfile(options = {}) {
   const profile = mkdtempSync(join(tmpdir(), "chromium-"));
   process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 3 }));
   return chromium.launchPersistentContext(profile, { ...started, ...options });
-}
-
-/** Asks again and again, until it is so; fails after a while. */
-export async function within(what, look, limitMs = 30_000) {
-  const until = Date.now() + limitMs;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > until) throw new Error(`not within ${limitMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

@@ -5,24 +5,12 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import net from "node:net";
 import { test } from "node:test";
+import { within } from "./within.mjs";
 
 const { ORIGIN, TOKEN } = process.env;
 // The file as it is served.
 const source = await (await fetch(`${ORIGIN}/sse/client.js`)).text();
 const { SseClient, Parser, publish, PublishError } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
-
-const LIMIT_MS = 20_000;
-
-/** Waits for what must become true. */
-async function within(what, look) {
-  const until = Date.now() + LIMIT_MS;
-  for (;;) {
-    const found = look();
-    if (found) return found;
-    if (Date.now() > until) assert.fail(`not within ${LIMIT_MS} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 /** A server that answers with what the test says, and remembers what it was asked. */
 async function serve(t, answer) {

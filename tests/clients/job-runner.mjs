@@ -3,11 +3,10 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { chromium } from "playwright-core";
+import { launchBrowser } from "./browser.mjs";
 
 const { ORIGIN, RESTART, SCREENSHOT } = process.env;
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags.split(" ") });
+const browser = await launchBrowser();
 const page = await browser.newPage({ viewport: { width: 800, height: 400 } });
 const trouble = [];
 page.on("pageerror", (error) => trouble.push(error.message));

@@ -2,8 +2,8 @@
 // and a crashed tab, other topics, page loads; and the client in a worker and in a shared one.
 //   ORIGIN=… TOKEN=… SUPERVISORCTL=… CONTROL=… node lives.mjs
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
 import { application } from "./app.mjs";
+import { launchBrowser } from "./browser.mjs";
 import { health, ORIGIN, publish, streams, supervisorctl, within } from "./stack.mjs";
 
 const options = '{ json: true, retryMinMs: 50, retryMaxMs: 500, ...given }';
@@ -42,8 +42,7 @@ const files = {
 };
 const app = await application(ORIGIN, files);
 
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags.split(" ") });
+const browser = await launchBrowser();
 const context = await browser.newContext();
 
 async function tab() {

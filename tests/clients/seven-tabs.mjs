@@ -2,33 +2,11 @@
 // six are, and the seventh waits until one of them goes.
 //   PLAIN=http://localhost:PORT TLS=https://localhost:PORT TOKEN=… node seven-tabs.mjs
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launchProfile, within } from "./browser.mjs";
 
 const { PLAIN, TLS, TOKEN } = process.env;
 const TABS = 7;
-const LIMIT_MS = 30_000;
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const profile = mkdtempSync(join(tmpdir(), "chromium-"));
-process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 3 }));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: "/usr/bin/chromium",
-  headless: true,
-  ignoreHTTPSErrors: true,
-  args: flags.split(" "),
-});
-
-async function within(what, look) {
-  const until = Date.now() + LIMIT_MS;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > until) assert.fail(`not within ${LIMIT_MS} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+const context = await launchProfile({ ignoreHTTPSErrors: true });
 
 const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" };
 

@@ -2,8 +2,8 @@
 // the page has, in order.
 //   ORIGIN=… TOKEN=… SUPERVISORCTL=… CONTROL=… SECONDS=1800 RESTART_SECONDS=60 node soak.mjs
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
 import { application } from "./app.mjs";
+import { launchBrowser } from "./browser.mjs";
 import { ORIGIN, publish, supervisorctl, within } from "./stack.mjs";
 
 const [lastsMs, restartMs] = [process.env.SECONDS, process.env.RESTART_SECONDS].map((seconds) => Number(seconds) * 1000);
@@ -19,8 +19,7 @@ const html = `<!doctype html><title>soak</title><link rel="icon" href="data:,"><
 </script>`;
 const app = await application(ORIGIN, { "/": html });
 
-const flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags.split(" ") });
+const browser = await launchBrowser();
 const page = await browser.newPage();
 const trouble = [];
 page.on("pageerror", (error) => trouble.push(error.message));

@@ -1,29 +1,18 @@
 // What a script does to the running stack: publish to it, ask it, and tell its programs.
 //   ORIGIN=http://localhost:PORT TOKEN=… SUPERVISORCTL=path CONTROL=unix://…
-import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
+export { within } from "./within.mjs";
+
 export const { ORIGIN, TOKEN } = process.env;
 const { SUPERVISORCTL, CONTROL } = process.env;
-const LIMIT_MS = 30_000;
 
 const authorization = { Authorization: `Bearer ${TOKEN}` };
 // The token, because it may be behind a login.
 const source = await (await fetch(`${ORIGIN}/sse/client.js`, { headers: authorization })).text();
 /** The file as it is served, in Node. */
 export const client = await import(`data:text/javascript,${encodeURIComponent(source)}`);
-
-/** Waits for what must become true. */
-export async function within(what, look, limitMs = LIMIT_MS) {
-  const until = Date.now() + limitMs;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > until) assert.fail(`not within ${limitMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 /** Publishes until it is answered: what is sent again is one event. */
 export const publish = (topic, data) => client.publish({ topic, data }, { url: `${ORIGIN}/sse/publish`, token: TOKEN, retries: 30 });
