@@ -58,7 +58,7 @@ if ! command -v valgrind >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get 
         say "no valgrind: the instructions of a delivery are not counted"
 fi
 
-if ! cmp -s tests/clients/requirements.txt "$tools/requirements.txt"; then
+if [ ! -x "$tools/venv/bin/python" ] || ! cmp -s tests/clients/requirements.txt "$tools/requirements.txt"; then
     say "installing Python clients"
     python3 -m venv "$tools/venv"
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
