@@ -1,10 +1,15 @@
 //! How many descriptors the process may have, and whether they suffice for the streams that are allowed.
 
+use std::num::NonZero;
+use std::thread;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors beside one for each stream: listeners, threads, the files of the history, and requests that are no
 /// streams. Those that are left over serve more requests at one time.
 const SPARE: u64 = 128;
+/// Descriptors of each core: those of its reactor (epoll and eventfd).
+const EACH_CORE: u64 = 2;
 
 /// More streams are allowed than there can be descriptors for.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +49,13 @@ pub fn suffice(
 
 /// Whether sse-server can hold so many streams here.
 pub fn suffice_for(streams: usize) -> Result<(), TooFew> {
-    suffice("sse-server", (streams as u64, 1, SPARE), allowed())
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    suffice("sse-server", (streams as u64, 1, spare(cores)), allowed())
+}
+
+/// What a machine with so many cores takes beside its streams.
+fn spare(cores: usize) -> u64 {
+    SPARE + EACH_CORE * cores as u64
 }
 
 /// The most that a process can get here: the hard limit.
@@ -66,6 +77,11 @@ pub fn raise() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_core_has_a_reactor_with_descriptors_of_its_own() {
+        assert_eq!([1, 2, 64].map(spare), [130, 132, 256]);
+    }
 
     #[test]
     fn streams_that_do_not_fit_are_refused_with_what_would() {
