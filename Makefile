@@ -22,7 +22,7 @@ check: prepare ## fmt, clippy, the crates' tests, cargo-deny, docs
 	cargo deny --log-level error check licenses bans sources
 	@tests/tools/advisories.sh
 	@echo "== lock files of what is not part of the workspace"
-	@for manifest in fuzz tests/stores; do cargo metadata --locked --format-version 1 --manifest-path $$manifest/Cargo.toml >/dev/null || exit 1; done
+	@for manifest in fuzz tests/stores; do cargo update --workspace --locked --quiet --manifest-path $$manifest/Cargo.toml || exit 1; done
 	@echo "== docs"
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
