@@ -1,5 +1,6 @@
 //! Starts the real parts of the stack for the tests in `tests/`.
 
+mod certificate;
 mod client;
 mod hub;
 pub mod load;
@@ -10,6 +11,7 @@ mod stack;
 mod supervisord;
 mod terminal;
 
+pub use certificate::certify;
 pub use client::{Answer, Connection, free_port, request};
 pub use hub::{Hub, HubPlan};
 pub use poll::{eventually, wait_until, within};

@@ -3,42 +3,15 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sse_server::nginx::{Settings, Tls};
-use stack_tests::free_port;
+use stack_tests::{certify, free_port};
 
 use crate::stack::{STREAM_HEAD, Stack, assert_problem, chunk, header, nginx_command, ok, render, settings};
-
-/// A certificate for `name` and its key, in files of a folder.
-#[track_caller]
-fn certify(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
-    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    let out = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", &format!("/CN={name}"), "-addext", &format!("subjectAltName=DNS:{name}")])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl is installed");
-    assert!(out.status.success(), "{out:?}");
-    (certificate, key)
-}
 
 fn with_tls(settings: &mut Settings) -> u16 {
     let (certificate, key) = certify(&settings.run_dir, "localhost");

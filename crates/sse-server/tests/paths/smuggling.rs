@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use sse_server::nginx::Tls;
-use stack_tests::{Connection, Process, eventually, free_port, request, within};
+use stack_tests::{Connection, Process, certify, eventually, free_port, request, within};
 
 use crate::front::in_front_with;
 use crate::server::Server;
@@ -27,7 +26,7 @@ impl Pair {
     fn start() -> Self {
         let server = Server::start(&[]);
         let tls_port = free_port();
-        let (certificate, key) = certify(server.folder());
+        let (certificate, key) = certify(server.folder(), "a");
         let (nginx, port) = in_front_with(&server, |settings| {
             settings.tls = Some(Tls { certificate, key, port: tls_port, redirect: None, hsts_seconds: 0 });
         });
@@ -65,31 +64,6 @@ impl Pair {
             seen.len() == expected && !seen.iter().any(|line| line.contains("GET /sse/health/live?smuggled"));
         (!is_right).then(|| format!("{shape}: {expected} expected, seen {seen:#?}"))
     }
-}
-
-fn certify(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
-    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    let mut command = Command::new("openssl");
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-subj",
-        "/CN=a",
-    ]);
-    let out = command
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl is installed");
-    assert!(out.status.success(), "{out:?}");
-    (certificate, key)
 }
 
 /// The attacks: bytes that nginx takes for a body and the hub for a request, or the other way round.
