@@ -46,8 +46,8 @@ impl Drop for Down<'_> {
     }
 }
 
-/// The capabilities that docker-compose-sse.yml leaves: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID.
-const CAPABILITIES: &str = "00000000000000eb";
+/// The capabilities that docker-compose-sse.yml leaves: CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID.
+const CAPABILITIES: &str = "00000000000000e3";
 const NO_CAPABILITIES: &str = "0000000000000000";
 
 /// The attack: a program of the container is taken over, and reaches for more than it needs.

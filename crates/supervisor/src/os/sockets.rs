@@ -48,7 +48,7 @@ fn somebody_listens(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Sets owner and mode of the socket's file, and of nothing that somebody who owns the folder put in its place.
+/// Sets mode and owner of the socket's file, and of nothing that somebody who owns the folder put in its place.
 fn give(path: &Path, mode: Option<u32>, owner: Option<&str>) -> io::Result<()> {
     if mode.is_none() && owner.is_none() {
         return Ok(());
@@ -57,13 +57,14 @@ fn give(path: &Path, mode: Option<u32>, owner: Option<&str>) -> io::Result<()> {
     if fstat(&file)?.st_mode & libc::S_IFMT != libc::S_IFSOCK {
         return Err(io::Error::other("it is no socket any more"));
     }
-    if let Some(owner) = owner {
-        let (uid, gid) = user::owner(owner).map_err(io::Error::other)?;
-        fchownat(&file, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
-    }
+    // The mode first: nobody gets it with another one, and to change what is somebody else's takes CAP_FOWNER.
     if let Some(mode) = mode {
         let file = format!("/proc/self/fd/{}", file.as_raw_fd());
         fs::set_permissions(file, Permissions::from_mode(mode))?;
+    }
+    if let Some(owner) = owner {
+        let (uid, gid) = user::owner(owner).map_err(io::Error::other)?;
+        fchownat(&file, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
     }
     Ok(())
 }
