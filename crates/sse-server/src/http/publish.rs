@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use super::error::Problem;
 use super::{State, auth, unread};
@@ -91,6 +92,7 @@ impl<'a> Admitted<'a> {
             }
         }
         rate_limit(state, grant, events.len())?;
+        let events = events.into_iter().map(|event| with_own_key(event, grant)).collect();
         let published = state.backplane.publish(events).await.map_err(|error| match error {
             PublishError::Store(_) | PublishError::Busy | PublishError::KeysFull { .. } => {
                 Problem::unavailable(error.to_string(), RETRY_AFTER)
@@ -103,6 +105,17 @@ impl<'a> Admitted<'a> {
         state.metrics.publish_latency.observe(began.elapsed(), 1);
         Ok(published)
     }
+}
+
+/// Whoever may publish to some topics alone has keys of its own, or it could take the one that an event of another will have.
+/// Those who may publish everything share theirs, so that a request can be repeated with another token.
+fn with_own_key(event: NewEvent, grant: &Grant) -> NewEvent {
+    let Some(key) = event.idempotency_key().filter(|_| !grant.publishes_everything()) else { return event };
+    // As digests, so that whatever they are called, no part of one is taken for part of the other.
+    let digests = [grant.name.as_str(), key.as_str()].map(Sha256::digest);
+    let own = format!("{:x}", Sha256::digest(digests.concat()));
+    let own = IdempotencyKey::parse(&own).expect("a digest is as long as a key may be");
+    event.with_key(Some(own))
 }
 
 fn rate_limit(state: &State, grant: &Grant, events: usize) -> Result<(), Problem> {

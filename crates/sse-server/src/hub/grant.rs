@@ -64,6 +64,12 @@ impl Grant {
         self.publish.iter().any(|filter| filter.names(topic))
     }
 
+    /// Whether there is no topic that may not be published to.
+    #[must_use]
+    pub fn publishes_everything(&self) -> bool {
+        self.publish.contains(&TopicFilter::every())
+    }
+
     /// The filters a stream of this caller gets for those it asked for: `*` becomes every topic
     /// that the caller may read. Fails with the first filter that asks for more than that.
     pub fn narrow(&self, asked: &[TopicFilter]) -> Result<Vec<TopicFilter>, TopicFilter> {

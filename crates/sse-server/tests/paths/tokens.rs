@@ -125,6 +125,39 @@ fn token_with_topics_publishes_to_them_and_does_nothing_else() {
     stream.to_end();
 }
 
+/// The attack: whoever may publish to topics of its own alone takes the key that an event of another will have, so that this
+/// one is answered as if it had been published, and reaches nobody.
+#[test]
+fn token_with_topics_takes_no_key_of_another() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "app:one topics=job:*\nweb:two topics=job:*\nops:three\n").unwrap();
+    let server = Server::start(&[("SSE_PUBLISH_TOKENS_FILE", file.to_str().unwrap())]);
+    let (mut stream, _) = server.stream("/sse?topic=orders");
+    let post = |token: &str, topic: &str| {
+        let body = format!(r#"{{"topic":"{topic}","data":"by {token}.","idempotency_key":"order-1"}}"#);
+        let authorization = format!("Bearer {token}");
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        request(server.port(), "POST", "/sse/publish", &headers, &body).body
+    };
+    let taken = post("one", "job:1");
+    let published = post("the-token", "orders");
+    assert_ne!(published, taken);
+    stream.until("data: by the-token.\n");
+    let others = post("two", "job:1");
+    assert!(others != taken && others != published, "nor do those who may publish to the same");
+    // Each has published once, and those who may publish everything are one, so that a token can be changed meanwhile.
+    let again = |first: &str| first.replace("\"receivers\":1", "\"receivers\":0");
+    for (token, topic, first) in [
+        ("one", "job:2", taken),
+        ("two", "job:1", others),
+        ("the-token", "a", published.clone()),
+        ("three", "a", published),
+    ] {
+        assert_eq!(post(token, topic), again(&first), "{token}");
+    }
+}
+
 #[test]
 fn file_with_a_mistake_stops_the_start_with_its_line() {
     let folder = TempDir::new().unwrap();
