@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, HeaderMap, ORIGIN};
 use actix_web::{HttpMessage, HttpRequest};
 
 use super::accept::media_ranges;
@@ -125,12 +125,29 @@ fn signed(request: &HttpRequest, state: &State) -> Option<Result<(Caller, bool),
 
 /// Whether a page of this server has made the request: browsers say so, and no page can have them say otherwise.
 fn is_same_origin(request: &HttpRequest) -> bool {
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return site == "same-origin";
+    if let Some(site) = request.headers().get("sec-fetch-site") {
+        return site.as_bytes() == b"same-origin";
     }
+    names_own_host(request)
+}
+
+/// Whether the origin of the page that asks has the host that is asked.
+fn names_own_host(request: &HttpRequest) -> bool {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let origin = text("origin").and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     origin.zip(text("host")).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
+}
+
+/// Whether a page of another site has made the request. Over plain HTTP browsers tell its origin alone.
+pub(super) fn is_cross_site(request: &HttpRequest, state: &State) -> bool {
+    match request.headers().get("sec-fetch-site") {
+        Some(site) => site.as_bytes() == b"cross-site",
+        None => {
+            request.headers().contains_key(ORIGIN)
+                && !names_own_host(request)
+                && headers::allowed_origin(request.headers(), state).is_none()
+        }
+    }
 }
 
 /// The session that the gate has found.

@@ -94,7 +94,7 @@ pub(super) async fn enter(
     let (_, essence) = content_type(&request);
     let is_form = essence == "application/x-www-form-urlencoded";
     let is_person = is_form && auth::names_html(request.headers());
-    if is_cross_site(&request) {
+    if auth::is_cross_site(&request, &state) {
         return Ok(refused(StatusCode::FORBIDDEN, "another site may not log anybody in here"));
     }
     if let Err(problem) = check_plain(&request) {
@@ -145,7 +145,7 @@ pub(super) async fn leave(request: HttpRequest, state: Data<State>) -> Result<Ht
     if state.login.is_none() {
         return Err(Problem::not_found());
     }
-    if is_cross_site(&request) {
+    if auth::is_cross_site(&request, &state) {
         return Ok(refused(StatusCode::FORBIDDEN, "another site may not log anybody out here"));
     }
     if let Some(session) = auth::session(&request) {
@@ -252,11 +252,6 @@ fn is_ours(next: &str) -> bool {
         && is_plain
         && next.len() <= NEXT_BYTES_MAX
         && !matches!(path, "/login" | "/logout")
-}
-
-/// A form that another site has made the browser send.
-fn is_cross_site(request: &HttpRequest) -> bool {
-    request.headers().get("sec-fetch-site").is_some_and(|value| value.as_bytes() == b"cross-site")
 }
 
 fn fresh(status: StatusCode) -> HttpResponseBuilder {

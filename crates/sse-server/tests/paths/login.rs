@@ -361,6 +361,28 @@ fn another_site_logs_nobody_in_or_out() {
     assert_eq!(visitor.try_code(CODE, &["Sec-Fetch-Site: same-origin"]).status(), 200);
 }
 
+/// The attack: a page of another site has its visitors' browsers guess, until their addresses are locked. Over plain HTTP
+/// browsers say nothing of the site that asks but its origin.
+#[test]
+fn another_site_has_nobody_guess_or_locked_out() {
+    let server = Server::start(&ON);
+    let visitor = at(&server, 1);
+    for origin in ["http://evil.example", "http://x:81", "https://x.evil.example", "null"] {
+        for _ in 0..3 {
+            let guess = visitor.try_code("guess", &[&format!("Origin: {origin}")]);
+            assert_eq!(guess.status(), 403, "{origin}");
+        }
+    }
+    let (cookie, _) = visitor.log_in();
+    let left = visitor.ask("POST", "/logout", &["Origin: http://evil.example", &cookie], "");
+    assert_eq!(left.status(), 403);
+    for own in
+        [&["Origin: http://x"][..], &["Origin: https://X"], &["Sec-Fetch-Site: same-origin", "Origin: null"]]
+    {
+        assert_eq!(visitor.try_code(CODE, own).status(), 200, "{own:?}");
+    }
+}
+
 /// The attacks: a cookie is made up, changed, sealed with another key, or used again after its session was left.
 #[test]
 fn cookie_that_this_server_did_not_seal_or_that_was_left_opens_nothing() {
