@@ -14,7 +14,7 @@ use crate::server::Server;
 
 /// How a request begins, and how it goes on: in its head, in its body with a length and without, and in a body that nobody
 /// wants, since it comes without a token or for something that takes none.
-const SLOW: [(&str, &[u8]); 5] = [
+const SLOW: [(&str, &[u8]); 6] = [
     ("GET /sse HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"x"),
     (
         "POST /sse/publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-token\r\n\
@@ -28,6 +28,11 @@ const SLOW: [(&str, &[u8]); 5] = [
     ),
     ("POST /sse/publish HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNK),
     ("GET /sse/health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNK),
+    (
+        "OPTIONS /sse HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: GET\r\n\
+         Transfer-Encoding: chunked\r\n\r\n",
+        CHUNK,
+    ),
 ];
 const CHUNK: &[u8] = b"1\r\n \r\n";
 
@@ -102,7 +107,7 @@ fn endure(
 #[test]
 fn slow_requests_are_ended_in_time_and_nobody_waits_for_them() {
     let count = rounds(200, 500);
-    let server = Server::start(&[("SSE_REQUEST_TIMEOUT", "2")]);
+    let server = Server::start(&[("SSE_REQUEST_TIMEOUT", "2"), ("SSE_CORS_ORIGINS", "https://app.example")]);
     let (mut reader, _) = server.stream("/sse?topic=a");
     let before = memory(&server);
     let began = Instant::now();
