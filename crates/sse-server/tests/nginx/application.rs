@@ -137,7 +137,10 @@ fn everything_but_our_own_paths_is_the_applications() {
 fn the_application_learns_who_asks_and_gets_bodies_whole() {
     let (stack, app) = start(|settings| settings.trusted_proxies = vec!["127.0.0.2/32".parse().unwrap()]);
     let forged = "X-Real-IP: 9.9.9.9\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nForwarded: for=9.9.9.9\r\n\
-                  X-Forwarded-Host: evil\r\nX-Client-IP: 9.9.9.9\r\nUpgrade: h2c\r\nCookie: a=b\r\nContent-Length: 5\r\n";
+                  X-Forwarded-Host: evil\r\nX-Client-IP: 9.9.9.9\r\nClient-IP: 9.9.9.9\r\nX-Forwarded: for=9.9.9.9\r\n\
+                  X-Forwarded-Ssl: on\r\nX-Forwarded-Protocol: ssl\r\nX-Forwarded-Scheme: https\r\nX-Url-Scheme: https\r\n\
+                  X-Scheme: https\r\nFront-End-Https: on\r\nX-Forwarded-Prefix: //evil\r\nX-Script-Name: /evil\r\n\
+                  X-Original-Forwarded-For: 9.9.9.9\r\nFastly-Client-IP: 9.9.9.9\r\nProxy: http://evil\r\nUpgrade: h2c\r\nCookie: a=b\r\nContent-Length: 5\r\n";
     let (_, body) = stack.raw(format!(
         "POST /upload HTTP/1.1\r\nHost: app.example\r\nConnection: close, Upgrade\r\n{forged}\r\nhello"
     ));
@@ -153,6 +156,20 @@ fn the_application_learns_who_asks_and_gets_bodies_whole() {
         ("upgrade", None),
         ("forwarded", None),
         ("x-client-ip", None),
+        // What Rails, Rack, gunicorn and others believe too (`Client-IP` before the connection's own address), and httpoxy.
+        ("client-ip", None),
+        ("x-forwarded", None),
+        ("x-forwarded-ssl", None),
+        ("x-forwarded-protocol", None),
+        ("x-forwarded-scheme", None),
+        ("x-url-scheme", None),
+        ("x-scheme", None),
+        ("front-end-https", None),
+        ("x-forwarded-prefix", None),
+        ("x-script-name", None),
+        ("x-original-forwarded-for", None),
+        ("fastly-client-ip", None),
+        ("proxy", None),
     ] {
         assert_eq!(header(head, name), value, "{name}: {head}");
     }

@@ -168,6 +168,7 @@ fn an_event_source_is_told_to_come_back_while_the_hub_is_away() {
         assert_eq!(header(&head, "content-type"), Some("text/event-stream"));
         assert_eq!(header(&head, "cache-control"), Some("no-store"));
         assert_eq!(body, "retry: 3000\n\n");
+        assert_eq!(header(&head, "x-content-type-options"), Some("nosniff"), "{head}");
     }
     let (head, body) = stack.ask("HEAD /sse", "Accept: text/event-stream\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.is_empty(), "{head}\n{body}");

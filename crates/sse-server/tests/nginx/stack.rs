@@ -222,6 +222,13 @@ pub(crate) fn assert_problem(answer: &(String, String), status: u16, title: &str
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
     assert_eq!(header(head, "content-type"), Some("application/problem+json"), "{head}");
     assert_eq!(header(head, "server"), Some("nginx"), "{head}");
+    assert_eq!(header(head, "x-content-type-options"), Some("nosniff"), "{head}");
+    assert_eq!(header(head, "referrer-policy"), Some("same-origin"), "{head}");
+    assert_eq!(
+        header(head, "content-security-policy"),
+        Some("default-src 'none'; frame-ancestors 'none'"),
+        "{head}"
+    );
     let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {body}"));
     assert_eq!(problem["type"], "about:blank");
     assert_eq!(problem["title"], title);

@@ -147,6 +147,11 @@ fn plain_http_is_led_to_tls_but_for_health_checks() {
         ("GET /sse", "https://a:5443/sse"),
         ("GET /sse/health/live/x", "https://a:5443/sse/health/live/x"),
         ("GET /sse/healthy", "https://a:5443/sse/healthy"),
+        ("GET /sse/health%0a", "https://a:5443/sse/health%0a"),
+        // What begins as the names of nginx's own answers do, but is the application's.
+        ("GET /.well-known/x", "https://a:5443/.well-known/x"),
+        ("GET /.problems", "https://a:5443/.problems"),
+        ("GET /.git", "https://a:5443/.git"),
     ] {
         // Nobody but a trusted proxy may say that it was TLS.
         let (head, _) = stack.ask(line, "X-Forwarded-Proto: https\r\nContent-Length: 0\r\n");
