@@ -16,6 +16,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Extensions;
 use actix_web::rt::net::{TcpStream, UnixStream};
 use actix_web::web::Bytes;
+use nix::sys::socket::{Shutdown, shutdown};
 
 /// What actix-http logs at each detachment, to be left out of the log.
 pub const DETACHED: &str = "Response payload stream error: Detached";
@@ -47,6 +48,14 @@ pub fn duplicate(request: &actix_web::HttpRequest) -> Option<io::Result<OwnedFd>
     // the borrow ends within this call.
     let socket = unsafe { BorrowedFd::borrow_raw(socket) };
     Some(socket.try_clone_to_owned())
+}
+
+/// Ends what this request's client sends, without a second descriptor.
+pub fn stop_reading(request: &actix_web::HttpRequest) {
+    if let Some(Socket(socket)) = request.conn_data::<Socket>() {
+        // Whoever has gone meanwhile needs no end.
+        let _ = shutdown(*socket, Shutdown::Read);
+    }
 }
 
 /// The body of a response whose socket was handed to a reactor.

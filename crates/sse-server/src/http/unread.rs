@@ -4,6 +4,7 @@
 //! chunks: then it reads on for as long as chunks come, or do not come.
 
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
@@ -18,6 +19,27 @@ use crate::fanout::detach::{self, Detached};
 
 /// How long a client has to take its answer while it still sends, as long as actix gives it for a body with a length.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Connections that are given this time at once, for each takes a second descriptor meanwhile; one more is ended without it.
+const LINGERING_MAX: usize = 256;
+
+static LINGERING: AtomicUsize = AtomicUsize::new(0);
+
+/// The place of a connection that is given time.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        let place = Self;
+        (LINGERING.fetch_add(1, Ordering::Relaxed) < LINGERING_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        LINGERING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The body of this request was read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +63,15 @@ pub(crate) async fn end_unread(
     if !has_no_length || is_read || is_stream {
         return Ok(response);
     }
-    if let Some(Ok(socket)) = detach::duplicate(asked) {
-        actix_web::rt::spawn(async move {
+    // At once where the descriptors are gone: who holds them shall not do so for ever.
+    match Place::take().map(|place| (place, detach::duplicate(asked))) {
+        Some((place, Some(Ok(socket)))) => drop(actix_web::rt::spawn(async move {
             tokio::time::sleep(LINGER).await;
             // Whoever has gone meanwhile needs no end.
             let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
-        });
+            drop(place);
+        })),
+        _ => detach::stop_reading(asked),
     }
     response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     Ok(response)

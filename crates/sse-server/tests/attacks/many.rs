@@ -48,6 +48,27 @@ fn visit(server: &Server, client: u32, query: &str) {
     Proxy::new(server).ask(&format!("GET /sse?{query}"), client, "", "event: connected\n");
 }
 
+/// The attack: clients that go at once, each with a body that nobody wants and whose end the hub would wait for.
+#[test]
+fn clients_that_leave_a_body_behind_cost_no_descriptors() {
+    let count = rounds(2000, 20_000);
+    let server = Server::start(&[]);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.process.pid())).unwrap().count();
+    let before = open();
+    let mut most = before;
+    for n in 0..count {
+        let mut socket = UnixStream::connect(server.socket()).unwrap();
+        socket.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        // Its answer has begun.
+        socket.read_exact(&mut [0; 12]).unwrap();
+        if n % 100 == 99 {
+            most = most.max(open());
+        }
+    }
+    assert!(most - before < 400, "{before} descriptors before, {most} at most");
+    assert_eq!(server.ask("GET", "/sse/health/live").status, 200);
+}
+
 #[test]
 fn topics_without_end_cost_no_memory() {
     let count = rounds(20_000, 100_000);
