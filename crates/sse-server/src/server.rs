@@ -24,8 +24,8 @@ use crate::connections::Connections;
 use crate::descriptors;
 use crate::fanout::{self, Fanout, Holder, detach};
 use crate::http::{
-    CONNECT_RATE_ADDRESSES_MAX, Feeds, PUBLISH_RATE_TOKENS_MAX, Scope, State, application, end_streams,
-    on_stream_end,
+    CONNECT_RATE_ADDRESSES_MAX, Feeds, PUBLISH_RATE_SIGNED_MAX, PUBLISH_RATE_TOKENS_MAX, Scope, State,
+    application, end_streams, on_stream_end,
 };
 use crate::hub::limits::{ConnectionConfig, ConnectionLimits, RateTable};
 use crate::hub::{HistoryConfig, HubConfig};
@@ -284,6 +284,7 @@ fn build(
     Ok(Data::new(State {
         connect_rate: Mutex::new(RateTable::new(config.connect_rate, CONNECT_RATE_ADDRESSES_MAX)),
         publish_rate: Mutex::new(RateTable::new(config.publish_rate, PUBLISH_RATE_TOKENS_MAX)),
+        publish_rate_signed: Mutex::new(RateTable::new(config.publish_rate, PUBLISH_RATE_SIGNED_MAX)),
         on_stream_end: on_stream_end(access_log.clone()),
         config,
         backplane,

@@ -167,7 +167,7 @@ impl Verifier {
             |sub| format!("jwt:{}", sub.chars().take(NAME_CHARS_MAX).collect::<String>()),
         );
         let (publish, subscribe) = (filters(publish, "publish")?, filters(subscribe, "subscribe")?);
-        Ok(Granted { grant: Grant { name, publish, subscribe, is_open: false }, until_ms })
+        Ok(Granted { grant: Grant { name, publish, subscribe, is_open: false, is_signed: true }, until_ms })
     }
 
     /// The claims, if one of the keys has signed them.

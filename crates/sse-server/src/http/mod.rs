@@ -53,8 +53,10 @@ use error::Problem;
 
 /// Addresses whose connects are counted at one time.
 pub const CONNECT_RATE_ADDRESSES_MAX: usize = 65_536;
-/// Tokens whose publishes are counted at one time.
+/// Publish tokens whose publishes are counted at one time: more than there can be.
 pub const PUBLISH_RATE_TOKENS_MAX: usize = 1024;
+/// Signed tokens whose publishes are counted at one time. Others may sign any number, so they have a table of their own.
+pub const PUBLISH_RATE_SIGNED_MAX: usize = 1024;
 
 /// What browsers get that is always the same.
 const FILES: [(&str, Asset); 10] = [
@@ -82,8 +84,10 @@ pub struct State {
     pub limits: ConnectionLimits,
     /// Streams opened per second and address.
     pub connect_rate: Mutex<RateTable<std::net::IpAddr>>,
-    /// Events per second and token.
+    /// Events per second and publish token.
     pub publish_rate: Mutex<RateTable<String>>,
+    /// Events per second and signed token.
+    pub publish_rate_signed: Mutex<RateTable<String>>,
     /// What publishers show.
     pub tokens: Tokens,
     /// The keys of signed tokens, if there are any.

@@ -120,7 +120,8 @@ fn with_own_key(event: NewEvent, grant: &Grant) -> NewEvent {
 
 fn rate_limit(state: &State, grant: &Grant, events: usize) -> Result<(), Problem> {
     let count = u32::try_from(events).unwrap_or(u32::MAX);
-    let taken = state.publish_rate.lock().take(grant.name.clone(), count, Instant::now());
+    let rates = if grant.is_signed { &state.publish_rate_signed } else { &state.publish_rate };
+    let taken = rates.lock().take(grant.name.clone(), count, Instant::now());
     match taken {
         Ok(()) => Ok(()),
         Err(TooMany::RetryAfter(time)) => {

@@ -13,6 +13,8 @@ pub struct Grant {
     pub subscribe: Vec<TopicFilter>,
     /// Whether `*` lets a session's topic be read by its whole name, where nobody can log in and so no session exists.
     pub is_open: bool,
+    /// Whether others have signed it, who may sign any number.
+    pub is_signed: bool,
 }
 
 impl Grant {
@@ -24,6 +26,7 @@ impl Grant {
             publish: vec![TopicFilter::every()],
             subscribe: vec![TopicFilter::every()],
             is_open: false,
+            is_signed: false,
         }
     }
 
@@ -37,13 +40,20 @@ impl Grant {
             publish: topics.to_vec(),
             subscribe: topics.iter().filter(is_public).cloned().collect(),
             is_open: false,
+            is_signed: false,
         }
     }
 
     /// Somebody unknown: reads `subscribe`, publishes nothing.
     #[must_use]
     pub fn anonymous(subscribe: Vec<TopicFilter>) -> Self {
-        Self { name: "anonymous".to_owned(), publish: Vec::new(), subscribe, is_open: false }
+        Self {
+            name: "anonymous".to_owned(),
+            publish: Vec::new(),
+            subscribe,
+            is_open: false,
+            is_signed: false,
+        }
     }
 
     /// Anybody, where everything may be read by whoever can name it.

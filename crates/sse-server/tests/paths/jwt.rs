@@ -248,6 +248,36 @@ fn keys_are_read_again_when_told_and_each_subject_has_a_rate() {
     assert_eq!(hub.head("job:1", &of("a", SECRET)), 401);
 }
 
+/// The attack: whoever is given tokens without end spends one after the other, so that no rate is left to count for others.
+#[test]
+fn signed_tokens_without_end_leave_the_rates_of_others() {
+    let hub = hub(&[("SSE_PUBLISH_RATE", "1")]);
+    let of = |n: usize| {
+        let claims = json!({"exp":now() + 600,"jti":n.to_string(),"sse":{"publish":["job:*"]}});
+        bearer(&signed(&claims, SECRET))
+    };
+    let both = format!("[{EVENT},{EVENT}]");
+    let is_full = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (hub, of, both, is_full) = (&hub, &of, &both, &is_full);
+            scope.spawn(move || {
+                for n in 0..10_000 {
+                    if is_full.load(std::sync::atomic::Ordering::SeqCst) {
+                        return;
+                    }
+                    // Each is fresh, so it is refused only when there are too many.
+                    if hub.publish(&[&of(4 * n + thread)], both).status == 429 {
+                        is_full.store(true, std::sync::atomic::Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    assert!(is_full.into_inner(), "they were spent too slowly to fill the table");
+    assert_eq!(hub.publish(&["Authorization: Bearer the-token"], &both).status, 200);
+}
+
 /// The attack: with the login on, a signed token is no way around it, and none is needed for it.
 #[test]
 fn token_and_session_stand_beside_each_other() {
