@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -114,9 +116,12 @@ impl Verifier {
     /// The key of a file: a public key in PEM, or else the secret of HS256. What is wrong is the end of a sentence, and
     /// shows no key.
     pub fn from_key_file(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let (algorithm, key) =
-            if text.starts_with("-----BEGIN") { from_pem(text)? } else { from_secret(text)? };
+        let text = text.trim_start_matches('\u{feff}').trim();
+        let (algorithm, key) = match text.find("-----BEGIN") {
+            // Some programs write before it whose key it is.
+            Some(begin) => from_pem(&text[begin..])?,
+            None => from_secret(text)?,
+        };
         Ok(Self { keys: vec![Key { id: None, algorithm, key }] })
     }
 
@@ -220,7 +225,34 @@ fn filters(list: Option<Lists>, name: &'static str) -> Result<Vec<TopicFilter>, 
     }
 }
 
+/// A key in a form that is not read here: as a secret it would be one that everybody has.
+fn check_not_public(text: &str) -> Result<(), String> {
+    if text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        return Err("the file has JSON, and a set of keys is what SSE_JWKS_FILE is for".to_owned());
+    }
+    if ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|kind| text.starts_with(kind)) {
+        return Err("the file has a key of OpenSSH, and a public key has to be in PEM here, such as `ssh-keygen -e -m pkcs8` makes".to_owned());
+    }
+    let bare: String = text.split_ascii_whitespace().collect();
+    if BASE64_STANDARD.decode(bare).is_ok_and(|bytes| is_der(&bytes)) {
+        return Err("the file has a key without the lines of PEM: put -----BEGIN PUBLIC KEY----- before it and -----END PUBLIC KEY----- after it".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether it is one sequence of DER (X.690), as every key is; of random bytes one in 65,536 looks so.
+fn is_der(bytes: &[u8]) -> bool {
+    let length = match bytes {
+        [0x30, 0x82, a, b, ..] => 4 + usize::from(u16::from_be_bytes([*a, *b])),
+        [0x30, 0x81, a, ..] => 3 + usize::from(*a),
+        [0x30, a, ..] if *a < 0x80 => 2 + usize::from(*a),
+        _ => return false,
+    };
+    length == bytes.len()
+}
+
 fn from_secret(text: &str) -> Result<(Algorithm, DecodingKey), String> {
+    check_not_public(text)?;
     let length = text.len();
     if length < SECRET_BYTES_MIN {
         return Err(format!(

@@ -109,6 +109,41 @@ fn neither_none_nor_a_public_key_as_secret_signs_anything() {
     }
 }
 
+/// The attack: a public key is in the file in another form than PEM alone, and is taken for the secret of HS256, with which
+/// everybody then signs.
+#[test]
+fn no_public_key_is_taken_for_a_secret_in_whatever_form_it_is() {
+    let bare = |pem: &str| pem.lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>().join("\n");
+    let set = json!({"keys":[jwk(Algorithm::RS256, None)]}).to_string();
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIgNC6hmYZbC0RXmFVR3VzY0bXJ6YWJjZGVmZ2hpamts app";
+    let json = "the file has JSON, and a set of keys is what SSE_JWKS_FILE is for";
+    let no_pem = "the file has a key without the lines of PEM: put -----BEGIN PUBLIC KEY----- before it and -----END PUBLIC KEY----- after it";
+    let openssh = "the file has a key of OpenSSH, and a public key has to be in PEM here, such as `ssh-keygen -e -m pkcs8` makes";
+    for (text, sentence) in [
+        (set.as_str(), json),
+        (&jwk(Algorithm::ES256, None).to_string(), json),
+        (&bare(RSA_PUBLIC), no_pem),
+        (&bare(RSA_PUBLIC).replace('\n', ""), no_pem),
+        (&bare(EC_PUBLIC), no_pem),
+        (&bare(ED_PUBLIC), no_pem),
+        (ssh, openssh),
+        (&ssh.replace("ssh-ed25519", "ecdsa-sha2-nistp256"), openssh),
+    ] {
+        assert_eq!(Verifier::from_key_file(text).map(|_| ()), Err(sentence.to_owned()), "{text}");
+    }
+    for before in ["Bag Attributes\n    friendlyName: app\n", "\u{feff}", "# the issuer's key\n"] {
+        let text = format!("{before}{RSA_PUBLIC}");
+        let verifier = Verifier::from_key_file(&text).unwrap();
+        assert!(verifier.verify(&token(Algorithm::RS256, &claims()), NOW_MS).is_ok(), "{before}");
+        let forged = EncodingKey::from_secret(text.trim().as_bytes());
+        let forged = encode(&Header::new(Algorithm::HS256), &claims(), &forged).unwrap();
+        assert_eq!(refused(&verifier, &forged), NO_KEY, "{before}");
+    }
+    for secret in ["MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A", "{a secret that is no JSON at all, and long}"] {
+        assert!(Verifier::from_key_file(secret).is_ok(), "{secret}");
+    }
+}
+
 /// The attacks: a token of another issuer, one that was changed, cut, or put together from two.
 #[test]
 fn signature_covers_every_byte() {
