@@ -22,4 +22,6 @@ if ! said=$(nginx -t -q -c "$conf" 2>&1); then
     exit 2
 fi
 [ "${1-}" != -t ] || exit 0
+# What nginx does not need, no worker of it has in its memory.
+unset SSE_PUBLISH_TOKEN LOGIN_CODE SESSION_SECRET_KEY
 exec nginx -c "$conf"
