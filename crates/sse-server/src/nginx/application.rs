@@ -54,7 +54,10 @@ impl Application {
         }
         let body_bytes_max = match set("APP_MAX_BODY_BYTES") {
             None => BODY_BYTES_MAX,
-            Some(text) => text.parse().map_err(|_| Error::Body(text))?,
+            Some(text) => match text.parse::<i64>().ok().and_then(|bytes| u64::try_from(bytes).ok()) {
+                Some(bytes) => bytes,
+                None => return Err(Error::Body(text)),
+            },
         };
         let host = known.unwrap_or_else(|| host.to_owned());
         Ok(Some(Application { address: format!("{host}:{port}"), resolvers, body_bytes_max }))
@@ -176,5 +179,8 @@ mod tests {
             read("app:8000", RESOLV_CONF, Some("10m")).unwrap_err(),
             "APP_MAX_BODY_BYTES is \"10m\", but it must be a number of bytes, or 0 for any"
         );
+        // More than nginx can count.
+        assert!(read("app:8000", RESOLV_CONF, Some("9223372036854775808")).is_err());
+        assert!(read("app:8000", RESOLV_CONF, Some("9223372036854775807")).is_ok());
     }
 }
