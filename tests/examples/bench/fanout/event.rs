@@ -5,8 +5,12 @@ const TIME: &str = "{\"t\":";
 const NUMBER: &str = ",\"n\":";
 const TIME_DIGITS: usize = 16;
 const NUMBER_DIGITS: usize = 9;
-/// The first event's number: JSON has no zeros before a number.
+/// The first number of the first publisher, and how far the next one's is from it: JSON has no zeros before a number.
 pub(crate) const NUMBER_FIRST: u64 = 100_000_000;
+/// The publishers that a number can name, with its first digit.
+pub(crate) const PUBLISHERS_MAX: usize = 9;
+/// The data of most rows.
+pub(crate) const BYTES: usize = 200;
 /// The shortest data.
 pub(crate) const BYTES_MIN: usize = 100;
 
@@ -21,6 +25,17 @@ const SENTENCES: &[&str] = &[
     "merging the summaries",
     "writing the result",
 ];
+
+/// The number of a publisher's event: counted from 0, both.
+pub(crate) fn number(publisher: usize, nth: u64) -> u64 {
+    (publisher as u64 + 1) * NUMBER_FIRST + nth
+}
+
+/// Whose event has this number.
+pub(crate) fn publisher(number: u64) -> Option<usize> {
+    let publisher = (number / NUMBER_FIRST).checked_sub(1)? as usize;
+    (publisher < PUBLISHERS_MAX).then_some(publisher)
+}
 
 /// JSON of exactly `bytes` bytes (at least `BYTES_MIN`), like a job's progress; the same for the same number and time.
 pub(crate) fn data(number: u64, micros: u64, bytes: usize) -> String {

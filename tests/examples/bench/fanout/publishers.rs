@@ -4,13 +4,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use stack_tests::TOKEN;
 
+use super::crowd::Tally;
 use super::event;
 use crate::readers::now_micros;
 
+/// What of a rate must be reached.
+const RATE_PART_MIN: f64 = 0.98;
 /// The longest that an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
@@ -23,13 +26,20 @@ pub(crate) enum Wording {
     Query,
 }
 
-/// What was published since the last reset.
-#[derive(Debug, Default, Clone, Copy)]
+/// What was published at one time.
+#[derive(Debug, Clone)]
 pub(crate) struct Published {
     /// How many events.
     pub(crate) events: u64,
-    /// Their numbers added up.
-    pub(crate) sum: u64,
+    /// What of it went to each topic.
+    pub(crate) topics: Vec<Tally>,
+}
+
+impl Published {
+    /// What so many streams get of it, which take the topics in turn.
+    pub(crate) fn deliveries(&self, streams: usize) -> u64 {
+        self.topics.iter().cycle().take(streams).map(|topic| topic.events).sum()
+    }
 }
 
 /// Connections of publishers, driven by the thread that calls.
@@ -37,14 +47,15 @@ pub(crate) struct Publishers {
     wording: Wording,
     connections: Vec<Connection>,
     epoll: Epoll,
-    next: u64,
+    events: u64,
     event_bytes: usize,
     topic: String,
-    topics: u64,
+    topics: usize,
 }
 
 struct Connection {
     stream: TcpStream,
+    events: u64,
     seen: Vec<u8>,
     is_waiting: bool,
 }
@@ -56,26 +67,27 @@ impl Publishers {
         wording: Wording,
         count: usize,
         topic: &str,
-        topics: u64,
+        topics: usize,
         event_bytes: usize,
     ) -> anyhow::Result<Self> {
+        ensure!(count <= event::PUBLISHERS_MAX, "{count} publishers are more than numbers can name");
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut connections = Vec::new();
         for n in 0..count {
             let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("cannot publish")?;
             stream.set_nodelay(true)?;
             epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, n as u64))?;
-            connections.push(Connection { stream, seen: Vec::new(), is_waiting: false });
+            connections.push(Connection { stream, events: 0, seen: Vec::new(), is_waiting: false });
         }
         let event_bytes = event_bytes.max(event::BYTES_MIN);
         Ok(Self {
             wording,
             connections,
             epoll,
-            next: event::NUMBER_FIRST,
+            events: 0,
             event_bytes,
             topic: topic.to_owned(),
-            topics,
+            topics: topics.max(1),
         })
     }
 
@@ -89,19 +101,22 @@ impl Publishers {
         self.drive(|_, since| if since < time { Step::Now } else { Step::End })
     }
 
-    /// Publishes so many events a second, evenly.
+    /// Publishes so many events a second, evenly, and fails if answers did not come fast enough for that.
     pub(crate) fn paced(&mut self, rate: f64, time: Duration) -> anyhow::Result<Published> {
-        self.drive(|done, since| {
+        let published = self.drive(|done, since| {
             if since >= time {
                 return Step::End;
             }
             let due = Duration::from_secs_f64(done as f64 / rate);
             if due <= since { Step::Now } else { Step::After(due - since) }
-        })
+        })?;
+        kept_up(published.events, rate, time)?;
+        Ok(published)
     }
 
     fn drive(&mut self, next: impl Fn(u64, Duration) -> Step) -> anyhow::Result<Published> {
-        let (began, mut published) = (Instant::now(), Published::default());
+        let began = Instant::now();
+        let mut published = Published { events: 0, topics: vec![Tally::default(); self.topics] };
         let mut events = vec![EpollEvent::empty(); self.connections.len()];
         loop {
             let mut wait = ANSWER_MAX;
@@ -109,9 +124,9 @@ impl Publishers {
             while let Some(n) = self.connections.iter().position(|connection| !connection.is_waiting) {
                 match next(published.events, began.elapsed()) {
                     Step::Now => {
+                        let (topic, number) = self.send(n)?;
                         published.events += 1;
-                        published.sum = published.sum.wrapping_add(self.next);
-                        self.send(n)?;
+                        published.topics[topic].add(number);
                     }
                     Step::After(time) => {
                         wait = time;
@@ -140,10 +155,13 @@ impl Publishers {
         }
     }
 
-    fn send(&mut self, n: usize) -> anyhow::Result<()> {
-        let topic = self.topic.replace('#', &(self.next % self.topics.max(1)).to_string());
-        let data = event::data(self.next, now_micros(), self.event_bytes);
-        self.next += 1;
+    /// The topics take turns. Which one it was, and the event's number.
+    fn send(&mut self, n: usize) -> anyhow::Result<(usize, u64)> {
+        let nth = (self.events % self.topics as u64) as usize;
+        let topic = self.topic.replace('#', &nth.to_string());
+        let number = event::number(n, self.connections[n].events);
+        let data = event::data(number, now_micros(), self.event_bytes);
+        self.events += 1;
         let (path, body) = match self.wording {
             Wording::Json => {
                 ("/sse/publish".to_owned(), format!("{{\"topic\":\"{topic}\",\"data\":{data}}}"))
@@ -157,9 +175,20 @@ impl Publishers {
         );
         let connection = &mut self.connections[n];
         connection.is_waiting = true;
+        connection.events += 1;
         connection.seen.clear();
-        connection.stream.write_all(request.as_bytes()).context("cannot publish")
+        connection.stream.write_all(request.as_bytes()).context("cannot publish")?;
+        Ok((nth, number))
     }
+}
+
+/// Fails if so many events in this time are less than the rate asks for.
+fn kept_up(events: u64, rate: f64, time: Duration) -> anyhow::Result<()> {
+    let wanted = rate * time.as_secs_f64();
+    if (events as f64) < RATE_PART_MIN * wanted {
+        bail!("{events} events were published, {wanted:.0} were to be: publishing is too slow for {rate}/s");
+    }
+    Ok(())
 }
 
 enum Step {
@@ -195,5 +224,53 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Answers one publisher's requests, each after this time.
+    fn server(answers: Duration) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a publisher");
+            let mut bytes = [0; 8192];
+            while stream.read(&mut bytes).is_ok_and(|length| length > 0) {
+                let _ = nix::poll::ppoll(&mut [], Some(answers.into()), None);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        port
+    }
+
+    fn publishers(answers: Duration, topics: usize) -> Publishers {
+        let port = server(answers);
+        Publishers::open(port, Wording::Json, 1, "t:#", topics, event::BYTES).expect("it listens")
+    }
+
+    #[test]
+    fn a_rate_that_answers_are_too_slow_for_is_no_figure() {
+        let time = Duration::from_millis(300);
+        let error = publishers(Duration::from_millis(20), 1).paced(200.0, time).expect_err("15 of 60");
+        assert!(error.to_string().ends_with("60 were to be: publishing is too slow for 200/s"), "{error}");
+        assert!(kept_up(98, 100.0, Duration::from_secs(1)).is_ok());
+        assert!(kept_up(97, 100.0, Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn what_is_published_is_counted_for_each_topic() {
+        let mut publishers = publishers(Duration::ZERO, 2);
+        let [first, second] = [3, 2].map(|events| publishers.count(events).expect("it answers"));
+        let tallies =
+            |published: &Published| published.topics.iter().map(|topic| topic.events).collect::<Vec<_>>();
+        assert_eq!((tallies(&first), tallies(&second)), (vec![2, 1], vec![1, 1]));
+        assert_eq!(first.topics[0].sum, event::number(0, 0) + event::number(0, 2));
+        assert_eq!((first.deliveries(2), first.deliveries(3), first.deliveries(4)), (3, 5, 6));
     }
 }

@@ -46,6 +46,12 @@ impl Decoder {
         self.gzip.is_some()
     }
 
+    /// Whether the answer has come to its end: its last chunk, and that of a compressed one with the length and the sum
+    /// of all that was read.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.chunk, Some(Chunk::Over))
+    }
+
     /// Takes bytes as they came, and hands on every line that is whole.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut on: impl FnMut(&[u8])) -> anyhow::Result<()> {
         let Some(head) = &mut self.head else { return self.body(bytes, &mut on) };
@@ -81,6 +87,9 @@ impl Decoder {
                 Chunk::End(left) => chunk = if left > 1 { Chunk::End(left - 1) } else { Chunk::Size(0) },
                 Chunk::Size(size) | Chunk::Extension(size) if *first == b'\n' => {
                     chunk = if size == 0 { Chunk::Over } else { Chunk::Data(size) };
+                    if size == 0 {
+                        self.trailer()?;
+                    }
                 }
                 Chunk::Size(size) if first.is_ascii_hexdigit() => {
                     let digit = char::from(*first).to_digit(16).unwrap_or_default() as usize;
@@ -95,6 +104,11 @@ impl Decoder {
         }
         self.chunk = Some(chunk);
         Ok(())
+    }
+
+    fn trailer(&mut self) -> anyhow::Result<()> {
+        let Some(gzip) = &mut self.gzip else { return Ok(()) };
+        gzip.try_finish().context("a compressed answer without its right end")
     }
 
     fn payload(&mut self, bytes: &[u8], on: &mut impl FnMut(&[u8])) -> anyhow::Result<()> {
@@ -205,6 +219,27 @@ mod tests {
             feed(&mut decoder, &chunked(&[piece]), &mut seen).expect("it can be read");
             assert_eq!(seen, lines[..count]);
         }
+    }
+
+    #[test]
+    fn end_of_a_compressed_answer_has_the_sum_of_all_that_was_read() {
+        let fields = "Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n";
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(b"id: 1-0\ndata: one\n\n").expect("memory takes it");
+        let whole = gzip.finish().expect("memory takes it");
+        let end = |body: &[u8]| {
+            let mut decoder = Decoder::new();
+            let bytes = answer(fields, &[&chunked(&[body])[..], b"0\r\n\r\n"].concat());
+            feed(&mut decoder, &bytes, &mut Vec::new()).map(|()| decoder.is_over())
+        };
+        assert!(end(&whole).expect("it is right"));
+        for at in whole.len() - 8..whole.len() {
+            let mut wrong = whole.clone();
+            wrong[at] ^= 1;
+            assert!(end(&wrong).is_err(), "byte {at}");
+        }
+        let words = format!("{:#}", end(&whole[..whole.len() - 8]).expect_err("no trailer"));
+        assert!(words.starts_with("a compressed answer without its right end"), "{words}");
     }
 
     #[test]

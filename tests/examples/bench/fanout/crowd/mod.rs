@@ -1,9 +1,12 @@
 //! The subscribers: processes of readers, asked as if they were one.
 
+mod check;
 mod decoder;
+mod expected;
 mod histogram;
 mod plan;
 pub(crate) mod reader;
+mod tally;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -14,6 +17,7 @@ use serde_json::Value;
 
 pub(crate) use histogram::Histogram;
 pub(crate) use plan::Plan;
+pub(crate) use tally::{Tally, compare};
 
 /// Streams from which on there are two processes, so that reading is not what is measured.
 const TWO_FROM: usize = 500;
@@ -31,12 +35,8 @@ const ASK_EVERY_MS: u16 = 10;
 pub(crate) struct Stats {
     /// Events over all streams.
     pub(crate) events: u64,
-    /// Of the stream that got the fewest.
-    pub(crate) least: u64,
-    /// Of the stream that got the most.
-    pub(crate) most: u64,
-    /// The events' numbers added up, over all streams.
-    pub(crate) sum: u64,
+    /// Of each stream, in the order of their numbers.
+    pub(crate) streams: Vec<Tally>,
     /// Bytes on the wire, framing included.
     pub(crate) bytes: u64,
     /// Heartbeats over all streams.
@@ -80,6 +80,11 @@ impl Crowd {
             }
             pause();
         }
+        let wanted = if plan.wants_gzip { crowd.count } else { 0 } as u64;
+        let compressed = crowd.stats()?.compressed;
+        if compressed != wanted {
+            bail!("{compressed} of {} streams are compressed, not {wanted}", crowd.count);
+        }
         Ok(crowd)
     }
 
@@ -111,6 +116,20 @@ impl Crowd {
         }
     }
 
+    /// Makes the server end all streams, and fails unless each comes to its proper end.
+    pub(crate) fn end(&mut self, server: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.ask("ending")?;
+        server()?;
+        let deadline = Instant::now() + SILENCE_MAX;
+        while self.count("ended")? < self.count as u64 {
+            if Instant::now() > deadline {
+                bail!("{} of {} streams ended within {SILENCE_MAX:?}", self.count("ended")?, self.count);
+            }
+            pause();
+        }
+        Ok(())
+    }
+
     /// Counts from zero.
     pub(crate) fn reset(&mut self) -> anyhow::Result<()> {
         self.ask("reset").map(drop)
@@ -118,13 +137,14 @@ impl Crowd {
 
     /// Everything.
     pub(crate) fn stats(&mut self) -> anyhow::Result<Stats> {
-        let mut stats = Stats { least: u64::MAX, ..Stats::default() };
+        let mut stats = Stats::default();
         for answer in self.ask("stats")? {
             let number = |name: &str| answer[name].as_u64().with_context(|| format!("no {name}"));
             stats.events += number("events")?;
-            stats.least = stats.least.min(number("least")?);
-            stats.most = stats.most.max(number("most")?);
-            stats.sum = stats.sum.wrapping_add(number("sum")?);
+            for pair in answer["streams"].as_array().context("no streams")? {
+                let [events, sum] = [0, 1].map(|n| pair[n].as_u64().unwrap_or_default());
+                stats.streams.push(Tally { events, sum });
+            }
             stats.bytes += number("bytes")?;
             stats.heartbeats += number("heartbeats")?;
             stats.compressed += number("compressed")?;

@@ -3,6 +3,8 @@
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use crate::fanout::event;
+
 /// Streams that are all alike but for their number.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -16,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) topic: String,
     /// The number begins again at zero after so many.
     pub(crate) topics: usize,
+    /// How long an event's data is.
+    pub(crate) event_bytes: usize,
     /// Whether compression is asked for.
     pub(crate) wants_gzip: bool,
     /// Whether nothing is read after the greeting.
@@ -34,6 +38,7 @@ impl Plan {
             first: 0,
             topic,
             topics: usize::MAX,
+            event_bytes: event::BYTES,
             wants_gzip: false,
             is_slow: false,
             at_a_time: 128,
@@ -52,7 +57,7 @@ impl Plan {
     pub(crate) fn to_json(&self) -> String {
         json!({
             "port": self.port, "count": self.count, "first": self.first, "topic": self.topic, "topics": self.topics,
-            "gzip": self.wants_gzip, "slow": self.is_slow, "at_a_time": self.at_a_time,
+            "event_bytes": self.event_bytes, "gzip": self.wants_gzip, "slow": self.is_slow, "at_a_time": self.at_a_time,
         })
         .to_string()
     }
@@ -71,6 +76,7 @@ impl Plan {
             first: number("first")?,
             topic: value["topic"].as_str().context("the plan has no topic")?.to_owned(),
             topics: number("topics")?.max(1),
+            event_bytes: number("event_bytes")?,
             wants_gzip: value["gzip"] == true,
             is_slow: value["slow"] == true,
             at_a_time: number("at_a_time")?,

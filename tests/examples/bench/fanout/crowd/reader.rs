@@ -1,6 +1,7 @@
 //! The process that holds streams, reads them with one thread, and answers questions about them on its standard input.
 //!
-//! `count` answers how many events came; `stats` everything; `reset` counts from zero; the end of the input ends it.
+//! `count` answers how many events came; `stats` everything; `reset` counts from zero; `ending` allows streams to come to
+//! their proper end; the end of the input ends it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -15,10 +16,12 @@ use nix::sys::socket::{
 };
 use serde_json::json;
 
+use super::check::Check;
 use super::decoder::Decoder;
+use super::expected::Expected;
 use super::histogram::Histogram;
 use super::plan::Plan;
-use crate::fanout::event;
+use super::tally::Tally;
 use crate::readers::now_micros;
 
 /// What the command line begins with, behind the path of this binary.
@@ -33,8 +36,9 @@ const SLOW_BUFFER_BYTES: usize = 4096;
 struct Stream {
     socket: TcpStream,
     decoder: Decoder,
+    check: Check,
     is_asked: bool,
-    events: u64,
+    tally: Tally,
 }
 
 #[derive(Default)]
@@ -42,7 +46,6 @@ struct Counters {
     open: usize,
     compressed: usize,
     events: u64,
-    sum: u64,
     bytes: u64,
     heartbeats: u64,
     times: Histogram,
@@ -50,6 +53,8 @@ struct Counters {
     broken: usize,
     why: String,
     opening: Histogram,
+    /// Streams that ended as they should.
+    ended: usize,
 }
 
 /// Runs until its standard input ends.
@@ -63,7 +68,9 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
         streams: Vec::with_capacity(plan.count),
         began: Vec::with_capacity(plan.count),
         counters: Counters::default(),
+        expected: Expected::new(plan.event_bytes),
         plan,
+        may_end: false,
         buffer: vec![0; 256 * 1024],
     };
     crowd.run()
@@ -75,6 +82,8 @@ struct Crowd {
     streams: Vec<Option<Stream>>,
     began: Vec<u64>,
     counters: Counters,
+    expected: Expected,
+    may_end: bool,
     buffer: Vec<u8>,
 }
 
@@ -134,9 +143,13 @@ impl Crowd {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
         self.epoll.add(fd.as_fd(), EpollEvent::new(flags, index as u64))?;
         self.began.push(now_micros());
-        let stream =
-            Stream { socket: TcpStream::from(fd), decoder: Decoder::new(), is_asked: false, events: 0 };
-        self.streams.push(Some(stream));
+        self.streams.push(Some(Stream {
+            socket: TcpStream::from(fd),
+            decoder: Decoder::new(),
+            check: Check::new(),
+            is_asked: false,
+            tally: Tally::default(),
+        }));
         Ok(())
     }
 
@@ -168,6 +181,11 @@ impl Crowd {
             return Ok(());
         }
         let length = match stream.socket.read(&mut self.buffer) {
+            Ok(0) if self.may_end && stream.decoder.is_over() => {
+                self.streams[index] = None;
+                self.counters.ended += 1;
+                return Ok(());
+            }
             Ok(0) => bail!("it ended"),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -176,17 +194,20 @@ impl Crowd {
         let (now, was_open) = (now_micros(), stream.decoder.is_open());
         let counters = &mut self.counters;
         counters.bytes += length as u64;
-        let own = &mut stream.events;
+        let mut checked = Ok(());
         stream.decoder.feed(&self.buffer[..length], |line| {
-            if let Some((number, time)) = event::read(line) {
-                *own += 1;
-                counters.events += 1;
-                counters.sum = counters.sum.wrapping_add(number);
-                counters.times.add(now.saturating_sub(time));
-            } else if line == b"event: heartbeat" {
-                counters.heartbeats += 1;
+            match stream.check.line(line, &mut self.expected) {
+                Ok(Some((number, time))) => {
+                    stream.tally.add(number);
+                    counters.events += 1;
+                    counters.times.add(now.saturating_sub(time));
+                }
+                Ok(None) => counters.heartbeats += u64::from(line == b"event: heartbeat"),
+                Err(error) if checked.is_ok() => checked = Err(error),
+                Err(_) => {}
             }
         })?;
+        checked?;
         if !was_open && stream.decoder.is_open() {
             counters.open += 1;
             counters.compressed += usize::from(stream.decoder.is_compressed());
@@ -202,16 +223,17 @@ impl Crowd {
     fn answer(&mut self, question: &[u8]) -> anyhow::Result<()> {
         let counters = &mut self.counters;
         let mut answer = json!({
-            "open": counters.open, "events": counters.events, "broken": counters.broken, "why": counters.why
+            "open": counters.open, "events": counters.events, "broken": counters.broken, "why": counters.why,
+            "ended": counters.ended
         });
         match question.trim_ascii() {
             b"count" => {}
+            b"ending" => self.may_end = true,
             b"stats" => {
-                let own =
-                    || self.streams.iter().map(|stream| stream.as_ref().map_or(0, |stream| stream.events));
-                answer["least"] = own().min().unwrap_or_default().into();
-                answer["most"] = own().max().unwrap_or_default().into();
-                answer["sum"] = counters.sum.into();
+                let tally =
+                    |stream: &Option<Stream>| stream.as_ref().map_or(Tally::default(), |stream| stream.tally);
+                let own = self.streams.iter().map(tally);
+                answer["streams"] = own.map(|tally| json!([tally.events, tally.sum])).collect();
                 answer["bytes"] = counters.bytes.into();
                 answer["heartbeats"] = counters.heartbeats.into();
                 answer["compressed"] = counters.compressed.into();
@@ -219,10 +241,10 @@ impl Crowd {
                 answer["opening"] = counters.opening.to_json();
             }
             b"reset" => {
-                (counters.events, counters.sum, counters.bytes, counters.heartbeats) = (0, 0, 0, 0);
+                (counters.events, counters.bytes, counters.heartbeats) = (0, 0, 0);
                 counters.times = Histogram::default();
                 for stream in self.streams.iter_mut().flatten() {
-                    stream.events = 0;
+                    stream.tally = Tally::default();
                 }
             }
             other => bail!("no question: {}", String::from_utf8_lossy(other)),

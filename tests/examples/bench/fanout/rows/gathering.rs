@@ -40,6 +40,6 @@ fn cost(round: &Round<'_>, interval_ms: &str) -> anyhow::Result<(f64, f64)> {
     let pids = server.pids();
     let before = cpu_micros(&pids)?;
     let published = publishers.paced(RATE, round.settings.time())?;
-    let stats = delivered(&mut crowd, published)?;
+    let stats = delivered(&mut crowd, &published)?;
     Ok(((cpu_micros(&pids)? - before) / stats.events as f64, stats.times.part_ms(0.5)))
 }

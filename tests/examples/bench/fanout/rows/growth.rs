@@ -1,7 +1,8 @@
 //! How cost grows with the number of streams, and with the number of topics they are spread over.
 
-use super::{EVENT_BYTES, Growth, Line, Round, Row, TOPIC, line};
+use super::{Growth, Line, Round, Row, TOPIC, delivered, line, warm_up_with};
 use crate::fanout::crowd::{Crowd, Plan};
+use crate::fanout::event;
 use crate::fanout::processes::{cpu_micros, pss_kib};
 use crate::fanout::publishers::Publishers;
 use crate::fanout::servers::Tool;
@@ -85,19 +86,14 @@ fn measure(round: &Round<'_>, streams: usize, topics: usize) -> anyhow::Result<[
     let topic = format!("{TOPIC}:#");
     let mut crowd = Crowd::open(&Plan { topics, ..Plan::new(server.port(), streams, &topic) })?;
     let memory = (pss_kib(&pids)? - before) / streams as f64;
-    let mut publishers =
-        Publishers::open(server.port(), server.wording(), 1, &topic, topics as u64, EVENT_BYTES)?;
+    let mut publishers = Publishers::open(server.port(), server.wording(), 1, &topic, topics, event::BYTES)?;
     let each = (streams / topics) as u64;
     let rate = (DELIVERIES / each as f64).min(PUBLISHES_MAX);
-    let warm = publishers.count((2000 / each).clamp(5, 2000))?;
-    crowd.receive(warm.events * each)?;
-    crowd.reset()?;
+    warm_up_with(&mut crowd, &mut publishers, (2000 / each).clamp(5, 2000))?;
     let before = cpu_micros(&pids)?;
     let published = publishers.paced(rate, round.settings.time())?;
-    crowd.receive(published.events * each)?;
+    let stats = delivered(&mut crowd, &published)?;
     let cpu = cpu_micros(&pids)? - before;
-    let stats = crowd.stats()?;
-    anyhow::ensure!(stats.sum == published.sum.wrapping_mul(each), "not the events that were published");
     // The floor keeps nothing of a stream but its descriptor.
     let memory = if round.tool == Tool::Floor { f64::NAN } else { memory };
     Ok([cpu / stats.events as f64, memory])

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bar, Round, Row, TOPIC, counted, line};
+use super::{Bar, Round, Row, TOPIC, counted, line, pass};
 use crate::fanout::crowd::{Crowd, Plan};
 use crate::fanout::processes::cpu_micros;
 use crate::fanout::servers::Tool;
@@ -53,12 +53,4 @@ fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
     let due = count as f64 * took.as_secs_f64() / interval.as_secs_f64();
     anyhow::ensure!((0.9..1.1).contains(&(heartbeats / due)), "{heartbeats} heartbeats, {due:.0} were due");
     Ok(vec![cpu / took.as_secs_f64() / 1e6 * 100.0, stats.bytes as f64 / heartbeats])
-}
-
-/// Lets time pass that belongs to a figure.
-fn pass(time: Duration) {
-    let end = Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        let _ = nix::poll::ppoll(&mut [], Some(left.into()), None);
-    }
 }

@@ -34,7 +34,7 @@ fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
     let pids = server.pids();
     let before = cpu_micros(&pids)?;
     let published = publishers.paced(rate, round.settings.time())?;
-    let stats = delivered(&mut crowd, published)?;
+    let stats = delivered(&mut crowd, &published)?;
     let cost = (cpu_micros(&pids)? - before) / stats.events as f64;
     let bytes = stats.bytes as f64 / stats.events as f64;
     Ok(vec![cost, stats.times.part_ms(0.5), stats.times.part_ms(0.99), bytes])

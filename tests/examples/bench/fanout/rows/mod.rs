@@ -14,11 +14,13 @@ mod storm;
 mod topics;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::ensure;
 use tempfile::TempDir;
 
-use super::crowd::{Crowd, Plan, Stats};
+use super::crowd::{self, Crowd, Plan, Stats};
+use super::event;
 use super::publishers::{Published, Publishers};
 use super::servers::{Needs, Server, Tool};
 use super::settings::Settings;
@@ -27,8 +29,8 @@ use super::settings::Settings;
 const TOPIC: &str = "bench";
 /// Streams of most rows.
 const STREAMS: usize = 1000;
-/// An event's data.
-const EVENT_BYTES: usize = 200;
+/// How long after its last event a figure is looked at again: one more is one too many.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Some figures that are taken together.
 pub(crate) struct Row {
@@ -140,26 +142,56 @@ fn subscribe(server: &dyn Server, count: usize) -> anyhow::Result<Crowd> {
 
 /// Opens publishers of one topic.
 fn publishers(server: &dyn Server, count: usize) -> anyhow::Result<Publishers> {
-    Publishers::open(server.port(), server.wording(), count, TOPIC, 1, EVENT_BYTES)
+    Publishers::open(server.port(), server.wording(), count, TOPIC, 1, event::BYTES)
 }
 
-/// Waits for all deliveries, and fails unless every stream got every event once.
-fn delivered(crowd: &mut Crowd, published: Published) -> anyhow::Result<Stats> {
-    let streams = crowd.len() as u64;
-    crowd.receive(published.events * streams)?;
+/// Waits for all deliveries, and fails unless every stream got every event of its topic once.
+fn delivered(crowd: &mut Crowd, published: &Published) -> anyhow::Result<Stats> {
+    let stats = complete(crowd, published)?;
+    pass(LOOK_AGAIN);
+    nothing_more(stats.events, crowd.events()?)?;
+    Ok(stats)
+}
+
+fn nothing_more(counted: u64, now: u64) -> anyhow::Result<()> {
+    ensure!(now == counted, "{} deliveries more after the last", now.saturating_sub(counted));
+    Ok(())
+}
+
+fn complete(crowd: &mut Crowd, published: &Published) -> anyhow::Result<Stats> {
+    crowd.receive(published.deliveries(crowd.len()))?;
     let stats = crowd.stats()?;
-    if stats.least != published.events || stats.most != published.events {
-        bail!("of {} events one stream got {}, another {}", published.events, stats.least, stats.most);
-    }
-    if stats.sum != published.sum.wrapping_mul(streams) {
-        bail!("the right number of events, but not the right ones");
-    }
+    crowd::compare(&stats.streams, &published.topics)?;
     Ok(stats)
 }
 
 /// Publishes a little, so that nothing is done for the first time, and counts from zero then.
 fn warm_up(crowd: &mut Crowd, publishers: &mut Publishers) -> anyhow::Result<()> {
-    let published = publishers.count(20)?;
-    delivered(crowd, published)?;
+    warm_up_with(crowd, publishers, 20)
+}
+
+fn warm_up_with(crowd: &mut Crowd, publishers: &mut Publishers, events: u64) -> anyhow::Result<()> {
+    let published = publishers.count(events)?;
+    complete(crowd, &published)?;
     crowd.reset()
+}
+
+/// Lets time pass that belongs to a figure.
+fn pass(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        let _ = nix::poll::ppoll(&mut [], Some(left.into()), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_comes_after_the_last_is_one_too_many() {
+        assert!(nothing_more(7, 7).is_ok());
+        let error = nothing_more(7, 9).expect_err("two more");
+        assert_eq!(error.to_string(), "2 deliveries more after the last");
+    }
 }

@@ -28,7 +28,7 @@ fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
     let pids = server.pids();
     let before = cpu_micros(&pids)?;
     let published = publishers.paced(RATE, round.settings.time())?;
-    let stats = delivered(&mut crowd, published)?;
+    let stats = delivered(&mut crowd, &published)?;
     let cpu = (cpu_micros(&pids)? - before) / stats.events as f64;
     Ok(vec![stats.times.part_ms(0.99), stats.times.part_ms(0.5), cpu])
 }

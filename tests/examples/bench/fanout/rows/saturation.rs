@@ -48,10 +48,10 @@ fn measure(round: &Round<'_>, history: &str) -> anyhow::Result<Vec<f64>> {
     let (before, began) = (cpu_micros(&pids)?, Instant::now());
     let published = publishers.full(round.settings.time())?;
     // Until the last one has come, so that nothing is left out of the time that it took.
-    crowd.receive(published.events * crowd.len() as u64)?;
+    crowd.receive(published.deliveries(crowd.len()))?;
     let took = began.elapsed().as_secs_f64();
     let cpu = cpu_micros(&pids)? - before;
-    let stats = delivered(&mut crowd, published)?;
+    let stats = delivered(&mut crowd, &published)?;
     let events = stats.events as f64;
     Ok(vec![events / took / 1000.0, stats.times.part_ms(0.99), cpu / events])
 }

@@ -31,7 +31,7 @@ fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
     let pids = server.pids();
     let (before, empty) = (cpu_micros(&pids)?, pss_kib(&pids)?);
     let published = publishers.paced(RATE, round.settings.time())?;
-    let stats = delivered(&mut crowd, published)?;
+    let stats = delivered(&mut crowd, &published)?;
     let cpu = cpu_micros(&pids)? - before;
     Ok(vec![stats.times.part_ms(0.99), cpu / stats.events as f64, pss_kib(&pids)? - empty])
 }
