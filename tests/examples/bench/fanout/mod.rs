@@ -11,6 +11,7 @@ mod publishers;
 mod rows;
 pub(crate) mod servers;
 mod settings;
+mod sockets;
 mod table;
 
 use std::fs;
