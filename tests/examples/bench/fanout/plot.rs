@@ -8,7 +8,7 @@ use super::servers::Tool;
 /// Width and height of one picture, and the space around its axes.
 const SIZE: (f64, f64) = (460.0, 320.0);
 const MARGIN: (f64, f64) = (60.0, 50.0);
-const COLOURS: &[&str] = &["#888888", "#1f6feb", "#8250df", "#cf222e", "#2da44e", "#bf8700"];
+const COLOURS: &[&str] = &["#888888", "#1f6feb", "#8250df", "#cf222e", "#e36209", "#2da44e", "#bf8700"];
 
 /// One figure of one server at one size.
 #[derive(Debug, Clone)]

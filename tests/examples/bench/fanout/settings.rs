@@ -11,7 +11,7 @@ use super::servers::Tool;
 /// Rounds if none are named.
 const RUNS: usize = 3;
 /// Rows that the short form does without unless they are named.
-const NOT_QUICK: &[&str] = &["pressed", "saturation-disk", "gzip-long", "gzip-sizes"];
+const NOT_QUICK: &[&str] = &["pressed", "pressed-gzip", "saturation-disk", "gzip-long", "gzip-sizes"];
 
 /// What to measure.
 pub(crate) struct Settings {
@@ -37,7 +37,7 @@ impl Settings {
         };
         let tools = match setting("TOOLS") {
             Some(names) => named("TOOLS", &names, Tool::ALL.to_vec(), |tool| tool.name())?,
-            None if is_quick => vec![Tool::Floor, Tool::Ours, Tool::Nginx, Tool::Nchan],
+            None if is_quick => vec![Tool::Floor, Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::NchanAuto],
             None => Tool::ALL.to_vec(),
         };
         let rows = rows::all(is_quick);

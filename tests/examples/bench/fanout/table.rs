@@ -12,6 +12,7 @@ type Cells = Vec<Option<anyhow::Result<Vec<f64>>>>;
 
 /// One figure of each server.
 struct Line {
+    key: &'static str,
     title: String,
     bars: Vec<Bar>,
     growth: Option<Growth>,
@@ -61,7 +62,7 @@ impl Table {
         }
         for (line, figures) in row.lines.iter().zip(figures) {
             let (title, bars, growth) = (line.title.clone(), line.bars.clone(), line.growth.clone());
-            self.lines.push(Line { title, bars, growth, figures });
+            self.lines.push(Line { key: row.key, title, bars, growth, figures });
         }
     }
 
@@ -89,22 +90,27 @@ impl Table {
 
     /// What a figure is to be, and whether it is.
     fn verdict(&self, line: &Line, bar: Bar) -> String {
+        let own = |tool| self.of(line, tool);
         let (tool, words, is, is_met) = match bar {
-            Bar::Most(tool, most) => {
-                let is = self.of(line, tool);
-                (tool, format!("<= {most}"), is, is.map(|is| is <= most))
-            }
+            Bar::Most(tool, most) => (tool, format!("<= {most}"), own(tool), own(tool).map(|is| is <= most)),
             Bar::Least(tool, least) => {
-                let is = self.of(line, tool);
-                (tool, format!(">= {least}"), is, is.map(|is| is >= least))
+                (tool, format!(">= {least}"), own(tool), own(tool).map(|is| is >= least))
             }
             Bar::MostOf(tool, most, other) => {
-                let is = self.ratio(line, tool, other);
-                (tool, format!("<= {most} x {}", other.name()), is, is.map(|is| is <= most))
+                let best = self.best(Some(line), other, |a, b| a < b);
+                let (name, is) = ratio(own(tool), best, other);
+                (tool, format!("<= {most} x {name}"), is, is.map(|is| is <= most))
             }
             Bar::LeastOf(tool, least, other) => {
-                let is = self.ratio(line, tool, other);
-                (tool, format!(">= {least} x {}", other.name()), is, is.map(|is| is >= least))
+                let best = self.best(Some(line), other, |a, b| a > b);
+                let (name, is) = ratio(own(tool), best, other);
+                (tool, format!(">= {least} x {name}"), is, is.map(|is| is >= least))
+            }
+            Bar::LeastOfRow(tool, least, other, key) => {
+                let there = self.lines.iter().find(|line| line.key == key);
+                let best = self.best(there, other, |a, b| a > b);
+                let (name, is) = ratio(own(tool), best, other);
+                (tool, format!(">= {least} x {name} ({key})"), is, is.map(|is| is >= least))
             }
         };
         let is = is.map_or_else(|| "-".to_owned(), number);
@@ -112,9 +118,29 @@ impl Table {
         format!("{} {words}: {is} {met}", tool.name())
     }
 
-    fn ratio(&self, line: &Line, tool: Tool, other: Tool) -> Option<f64> {
-        Some(self.of(line, tool)? / self.of(line, other)?)
+    /// The best figure of a server that stands in several columns; nothing if one of them failed, which might be the best.
+    fn best(&self, line: Option<&Line>, tool: Tool, is_better: fn(f64, f64) -> bool) -> Option<(Tool, f64)> {
+        let line = line?;
+        let mut best: Option<(Tool, f64)> = None;
+        for (form, figure) in self.tools.iter().zip(&line.figures) {
+            match figure {
+                _ if !tool.forms().contains(form) => {}
+                Figure::None => {}
+                Figure::Failed(_) => return None,
+                Figure::Is(value) if best.is_none_or(|(_, other)| is_better(*value, other)) => {
+                    best = Some((*form, *value));
+                }
+                Figure::Is(_) => {}
+            }
+        }
+        best
     }
+}
+
+/// One figure divided by another, and by whose.
+fn ratio(own: Option<f64>, best: Option<(Tool, f64)>, other: Tool) -> (&'static str, Option<f64>) {
+    let name = best.map_or(other, |(tool, _)| tool).name();
+    (name, own.zip(best).map(|(own, (_, best))| own / best))
 }
 
 impl fmt::Display for Table {
@@ -146,5 +172,51 @@ impl fmt::Display for Table {
             writeln!(f, "[{}] {note}", number + 1)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::rows::Line as RowLine;
+
+    const TOOLS: [Tool; 3] = [Tool::Ours, Tool::Nchan, Tool::NchanAuto];
+
+    fn row(key: &'static str, bar: Bar) -> Row {
+        let lines = vec![RowLine { title: key.to_owned(), bars: vec![bar], growth: None }];
+        Row { key, tools: &TOOLS, lines, measure: |_| Ok(Vec::new()) }
+    }
+
+    /// The verdicts on the last of these rows, each with one figure of ours, nchan and nchan-auto; none: it failed.
+    fn verdict(rows: &[(&'static str, Bar, [Option<f64>; 3])]) -> String {
+        let mut table = Table::new(&TOOLS);
+        for (key, bar, figures) in rows {
+            let cell =
+                |figure: &Option<f64>| Some(figure.map(|is| vec![is]).ok_or(anyhow::anyhow!("failed")));
+            table.add(&row(key, *bar), vec![figures.iter().map(cell).collect()]);
+        }
+        let last = table.lines.last().expect("a line");
+        table.verdict(last, last.bars[0])
+    }
+
+    #[test]
+    fn ours_is_compared_with_the_better_form_of_a_peer() {
+        let least = Bar::LeastOf(Tool::Ours, 20.0, Tool::Nchan);
+        let most = Bar::MostOf(Tool::Ours, 1.0, Tool::Nchan);
+        let of = |bar, figures| verdict(&[("row", bar, figures)]);
+        assert_eq!(of(least, [Some(300.0), Some(10.0), Some(20.0)]), "ours >= 20 x nchan-auto: 15.0 MISSED");
+        assert_eq!(of(least, [Some(300.0), Some(15.0), Some(5.0)]), "ours >= 20 x nchan: 20.0 met");
+        assert_eq!(of(most, [Some(9.0), Some(10.0), Some(6.0)]), "ours <= 1 x nchan-auto: 1.50 MISSED");
+        assert_eq!(of(most, [Some(9.0), Some(10.0), Some(12.0)]), "ours <= 1 x nchan: 0.900 met");
+        assert_eq!(of(most, [Some(9.0), Some(10.0), None]), "ours <= 1 x nchan: - not measured");
+    }
+
+    #[test]
+    fn a_bar_may_name_the_first_figure_of_another_row() {
+        let bar = Bar::LeastOfRow(Tool::Ours, 20.0, Tool::Nchan, "full");
+        let rows = [("part", bar, [Some(1000.0), Some(500.0), Some(500.0)])];
+        assert_eq!(verdict(&rows), "ours >= 20 x nchan (full): - not measured");
+        let full = ("full", Bar::Least(Tool::Ours, 1.0), [Some(5000.0), Some(10.0), Some(40.0)]);
+        assert_eq!(verdict(&[full, rows[0]]), "ours >= 20 x nchan-auto (full): 25.0 met");
     }
 }

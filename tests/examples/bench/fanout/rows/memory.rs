@@ -8,7 +8,8 @@ use crate::fanout::servers::Tool;
 /// Streams before it is looked for the first time.
 const WARM: usize = 100;
 
-const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::Gunicorn, Tool::Uvicorn];
+const TOOLS: &[Tool] =
+    &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::NchanAuto, Tool::Gunicorn, Tool::Uvicorn];
 
 pub(super) fn row(is_quick: bool) -> Row {
     let title = format!("memory per idle stream of {}, KiB", counted(streams(is_quick), TOOLS));

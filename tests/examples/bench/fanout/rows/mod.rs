@@ -77,6 +77,8 @@ pub(crate) enum Bar {
     MostOf(Tool, f64, Tool),
     /// Of the first tool at least so many times what the last one's is.
     LeastOf(Tool, f64, Tool),
+    /// The same, of the last one's first figure in another row.
+    LeastOfRow(Tool, f64, Tool, &'static str),
 }
 
 fn line(title: impl Into<String>, bars: &[Bar]) -> Line {
@@ -96,6 +98,7 @@ pub(crate) fn all(is_quick: bool) -> Vec<Row> {
         memory::row(is_quick),
         load::row(),
         pressed::row(),
+        pressed::gzip(),
         saturation::memory(),
         saturation::disk(),
         topics::row(is_quick),

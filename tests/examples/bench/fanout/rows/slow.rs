@@ -23,7 +23,7 @@ pub(super) fn row() -> Row {
     let bytes = BEHIND_EVENTS as f64 * BEHIND_EVENT_BYTES as f64 / 1e6;
     Row {
         key: "slow",
-        tools: &[Tool::Ours, Tool::Nginx, Tool::Nchan],
+        tools: &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::NchanAuto],
         lines: vec![
             line(
                 format!("{STREAMS} x {RATE}/s beside {SLOW} that are {bytes:.1} MB behind: latency p99, ms"),
@@ -52,7 +52,7 @@ fn measure(round: &Round<'_>) -> anyhow::Result<Vec<f64>> {
     let stats = delivered(&mut crowd, &published)?;
     let (cpu, grown) = (cpu_micros(&pids)? - before, pss_kib(&pids)? - empty);
     all_stuck(&unread(server.port())?)?;
-    if round.tool != Tool::Nchan {
+    if !Tool::Nchan.forms().contains(&round.tool) {
         all_behind(&lags(&*server)?)?;
     }
     Ok(vec![stats.times.part_ms(0.99), cpu / stats.events as f64, grown])

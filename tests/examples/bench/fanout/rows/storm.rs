@@ -10,7 +10,8 @@ use crate::fanout::servers::Tool;
 /// Connects on their way at one time: what the listeners' backlogs hold.
 const AT_A_TIME: usize = 2000;
 
-const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::Gunicorn, Tool::Uvicorn];
+const TOOLS: &[Tool] =
+    &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::NchanAuto, Tool::Gunicorn, Tool::Uvicorn];
 
 pub(super) fn row(is_quick: bool) -> Row {
     let count = streams(is_quick);

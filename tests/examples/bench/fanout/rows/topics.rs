@@ -9,7 +9,7 @@ use crate::fanout::servers::Tool;
 
 const PUBLISHERS: usize = 8;
 const RATE: f64 = 50.0;
-const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan];
+const TOOLS: &[Tool] = &[Tool::Ours, Tool::Nginx, Tool::Nchan, Tool::NchanAuto];
 
 /// Every event for one stream alone.
 pub(super) fn row(is_quick: bool) -> Row {

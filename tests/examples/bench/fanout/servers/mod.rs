@@ -57,8 +57,10 @@ pub(crate) enum Tool {
     Ours,
     /// The shipped stack: nginx before sse-server.
     Nginx,
-    /// nginx's push module.
+    /// nginx's push module, one worker.
     Nchan,
+    /// The same, one for each processor.
+    NchanAuto,
     /// gunicorn, eventlet and Flask: what the stack replaces.
     Gunicorn,
     /// uvicorn and sse-starlette.
@@ -67,8 +69,8 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// All, in the table's order.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Floor, Self::Ours, Self::Nginx, Self::Nchan, Self::Gunicorn, Self::Uvicorn];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Floor, Self::Ours, Self::Nginx, Self::Nchan, Self::NchanAuto, Self::Gunicorn, Self::Uvicorn];
 
     /// As it stands in the table.
     pub(crate) fn name(self) -> &'static str {
@@ -77,9 +79,15 @@ impl Tool {
             Self::Ours => "ours",
             Self::Nginx => "ours+nginx",
             Self::Nchan => "nchan",
+            Self::NchanAuto => "nchan-auto",
             Self::Gunicorn => "gunicorn",
             Self::Uvicorn => "uvicorn",
         }
+    }
+
+    /// The columns in which a server stands that others are compared with: the best of them counts.
+    pub(crate) fn forms(self) -> Vec<Self> {
+        if self == Self::Nchan { vec![Self::Nchan, Self::NchanAuto] } else { vec![self] }
     }
 
     /// Streams it can hold at one time: a stream through nginx takes two descriptors.
@@ -96,7 +104,11 @@ impl Tool {
             Self::Floor => Box::new(floor::Floor::start(needs)?),
             Self::Ours => Box::new(ours::Ours::start(needs)),
             Self::Nginx => Box::new(nginx::Nginx::start(needs)?),
-            Self::Nchan => Box::new(nchan::Nchan::start(needs)?),
+            Self::Nchan => Box::new(nchan::Nchan::start(needs, 1)?),
+            Self::NchanAuto => Box::new(nchan::Nchan::start(
+                needs,
+                std::thread::available_parallelism().map_or(1, usize::from),
+            )?),
             Self::Gunicorn => Box::new(python::Python::gunicorn(needs)?),
             Self::Uvicorn => Box::new(python::Python::uvicorn(needs)?),
         })

@@ -1,4 +1,4 @@
-//! nginx's push module, one worker, asked directly, with the smallest buffers that it works with.
+//! nginx's push module, with one worker or one for each processor, asked directly, with the smallest buffers that it works with.
 
 use std::fs;
 use std::process::Command;
@@ -16,14 +16,14 @@ const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 pub(super) struct Nchan(Family);
 
 impl Nchan {
-    pub(super) fn start(needs: &Needs) -> anyhow::Result<Self> {
+    pub(super) fn start(needs: &Needs, workers: usize) -> anyhow::Result<Self> {
         if !fs::exists(MODULE).is_ok_and(|is_there| is_there) {
             bail!("{MODULE} is not there: run tests/tools/bench-push-peers.sh");
         }
         let (port, folder) = (free_port(), needs.folder.display());
         let connections = needs.streams + 1000;
         let text = format!(
-            "load_module {MODULE};\ndaemon off;\nworker_processes 1;\nworker_rlimit_nofile {connections};\n\
+            "load_module {MODULE};\ndaemon off;\nworker_processes {workers};\nworker_rlimit_nofile {connections};\n\
              pid {folder}/pid;\nerror_log {folder}/error warn;\n\
              events {{ worker_connections {connections}; }}\n\
              http {{\n  access_log off;\n  keepalive_requests 100000000;\n  tcp_nodelay on;\n\
@@ -40,7 +40,7 @@ impl Nchan {
         fs::write(&file, text).context("cannot write nginx's configuration")?;
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-c").arg(file).arg("-p").arg(&needs.folder);
-        Ok(Self(Family::start(command, &needs.folder, port, 2)?))
+        Ok(Self(Family::start(command, &needs.folder, port, 1 + workers)?))
     }
 }
 
