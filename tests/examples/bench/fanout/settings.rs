@@ -11,7 +11,8 @@ use super::servers::Tool;
 /// Rounds if none are named.
 const RUNS: usize = 3;
 /// Rows that the short form does without unless they are named.
-const NOT_QUICK: &[&str] = &["pressed", "pressed-gzip", "saturation-disk", "gzip-long", "gzip-sizes"];
+const NOT_QUICK: &[&str] =
+    &["pressed", "pressed-gzip", "saturation-disk", "groups-gzip", "gzip-long", "gzip-sizes"];
 
 /// What to measure.
 pub(crate) struct Settings {

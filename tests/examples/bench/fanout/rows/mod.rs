@@ -103,6 +103,7 @@ pub(crate) fn all(is_quick: bool) -> Vec<Row> {
         saturation::disk(),
         topics::row(is_quick),
         topics::groups(),
+        topics::groups_gzip(),
         storm::row(is_quick),
         heartbeats::row(is_quick),
         slow::row(),
