@@ -11,8 +11,21 @@ use super::servers::Tool;
 /// Rounds if none are named.
 const RUNS: usize = 3;
 /// Rows that the short form does without unless they are named.
-const NOT_QUICK: &[&str] =
-    &["pressed", "pressed-gzip", "saturation-disk", "groups-gzip", "gzip-long", "gzip-sizes"];
+const NOT_QUICK: &[&str] = &[
+    "pressed",
+    "pressed-gzip",
+    "saturation-disk",
+    "groups-gzip",
+    "storm",
+    "gathering",
+    "gzip-long",
+    "gzip-sizes",
+    "growth-streams",
+    "growth-topics",
+];
+/// Rows of which one round is enough: long ones that hardly differ from round to round, and curves, of which each point is
+/// beside others.
+const ONCE: &[&str] = &["heartbeats", "gzip-sizes", "growth-streams", "growth-topics"];
 
 /// What to measure.
 pub(crate) struct Settings {
@@ -49,9 +62,19 @@ impl Settings {
         Ok(Self { runs, is_quick, rows, tools })
     }
 
+    /// Rounds of a row.
+    pub(crate) fn runs_of(&self, row: &Row) -> usize {
+        if ONCE.contains(&row.key) { 1 } else { self.runs }
+    }
+
     /// How long a figure is taken for.
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs(if self.is_quick { 2 } else { 8 })
+    }
+
+    /// How long it is for one point of a curve, and where deliveries are counted in millions.
+    pub(crate) fn time_short(&self) -> Duration {
+        Duration::from_secs(if self.is_quick { 2 } else { 4 })
     }
 }
 

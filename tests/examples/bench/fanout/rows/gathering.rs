@@ -10,7 +10,7 @@ const INTERVAL_MS: &str = "50";
 pub(super) fn row() -> Row {
     Row {
         key: "gathering",
-        tools: &[Tool::Ours, Tool::Nginx],
+        tools: &[Tool::Ours],
         lines: vec![
             line(
                 format!(

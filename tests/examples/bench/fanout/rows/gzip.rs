@@ -1,6 +1,7 @@
 //! The same load for clients that ask for compression: what it saves and what it costs.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -80,10 +81,12 @@ pub(super) struct Load {
     pub(super) rate: f64,
     pub(super) event_bytes: usize,
     pub(super) wants_gzip: bool,
+    pub(super) time: Duration,
 }
 
 fn measure(round: &Round<'_>, event_bytes: usize) -> anyhow::Result<Vec<f64>> {
-    let load = Load { streams: STREAMS, rate: RATE, event_bytes, wants_gzip: false };
+    let load =
+        Load { streams: STREAMS, rate: RATE, event_bytes, wants_gzip: false, time: round.settings.time() };
     let plain = cost(round, load)?;
     let gzip = cost(round, Load { wants_gzip: true, ..load })?;
     Ok(vec![
@@ -97,7 +100,7 @@ fn measure(round: &Round<'_>, event_bytes: usize) -> anyhow::Result<Vec<f64>> {
 }
 
 pub(super) fn cost(round: &Round<'_>, load: Load) -> anyhow::Result<Cost> {
-    let Load { streams, rate, event_bytes, wants_gzip } = load;
+    let Load { streams, rate, event_bytes, wants_gzip, time } = load;
     let server = round.start(streams + WARM, &[])?;
     let pids = server.pids();
     let plan =
@@ -112,7 +115,7 @@ pub(super) fn cost(round: &Round<'_>, load: Load) -> anyhow::Result<Cost> {
     let memory_kib = (pss_kib(&pids)? - before) / streams as f64;
     warm_up(&mut crowd, &mut publishers)?;
     let before = cpu_micros(&pids)?;
-    let published = publishers.paced(rate, round.settings.time())?;
+    let published = publishers.paced(rate, time)?;
     let stats = delivered(&mut crowd, &published)?;
     let (events, cpu) = (stats.events as f64, cpu_micros(&pids)? - before);
     // Of all rows and servers only here a stream comes to an end, which has the sum of all that was compressed.

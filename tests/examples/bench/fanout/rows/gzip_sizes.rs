@@ -47,7 +47,8 @@ fn lines(streams: usize, event_bytes: usize) -> [Line; 5] {
 fn measure(round: &Round<'_>, event_bytes: usize) -> anyhow::Result<Vec<f64>> {
     let mut figures = Vec::new();
     for streams in sizes(round.settings.is_quick) {
-        let load = Load { streams: *streams, rate: rate(*streams), event_bytes, wants_gzip: false };
+        let time = round.settings.time_short();
+        let load = Load { streams: *streams, rate: rate(*streams), event_bytes, wants_gzip: false, time };
         let plain = cost(round, load)?;
         let gzip = cost(round, Load { wants_gzip: true, ..load })?;
         let memory = |cost: &Cost| if *streams < MEMORY_FROM { f64::NAN } else { cost.memory_kib };

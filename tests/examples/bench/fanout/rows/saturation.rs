@@ -46,7 +46,7 @@ fn measure(round: &Round<'_>, history: &str) -> anyhow::Result<Vec<f64>> {
     warm_up(&mut crowd, &mut publishers)?;
     let pids = server.pids();
     let (before, began) = (cpu_micros(&pids)?, Instant::now());
-    let published = publishers.full(round.settings.time())?;
+    let published = publishers.full(round.settings.time_short())?;
     // Until the last one has come, so that nothing is left out of the time that it took.
     crowd.receive(published.deliveries(crowd.len()))?;
     let took = began.elapsed().as_secs_f64();
