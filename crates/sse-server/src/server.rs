@@ -43,7 +43,7 @@ const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
 /// How long an ending server waits for those who keep connections to close them, or to use them once more. Above
 /// the time for which nginx keeps one that it does not use.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(400);
-/// How long a drain waits for clients that do not take their goodbye.
+/// How long a drain waits for clients that do not take their last events and their goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How often what is too old is let go while nothing is published.
 const TEND_INTERVAL: Duration = Duration::from_secs(10);

@@ -68,7 +68,7 @@ fn run(backplane: &Backplane, incoming: &Receiver<Fetch>) {
                     }
                     break None;
                 }
-                Err(ReadError::Store(_)) if retries < RETRIES_MAX && !fetch.mailbox.is_ending() => {
+                Err(ReadError::Store(_)) if retries < RETRIES_MAX && !fetch.mailbox.is_stopping() => {
                     retries += 1;
                     thread::park_timeout(RETRY_INTERVAL);
                 }

@@ -104,11 +104,6 @@ impl Mailbox {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Whether streams are being ended, or the thread.
-    pub(super) fn is_ending(&self) -> bool {
-        self.is_draining() || self.is_stopping()
-    }
-
     /// Hands a stream over; it was counted in `streams` before.
     pub(super) fn send(&self, arrival: Arrival) {
         self.post.lock().arrivals.push(arrival);

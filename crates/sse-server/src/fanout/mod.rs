@@ -52,7 +52,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Spread of the reconnect times that a drain hands out, in milliseconds above 1000.
     pub reconnect_spread_ms: u64,
-    /// How long a drain waits for slow readers before it closes them.
+    /// How long a drain waits for slow readers before it closes them. In the first half of it streams still get what
+    /// was published before.
     pub drain_timeout: Duration,
     /// How long after a round the next one waits for more events, so that they go out together; zero: not at all.
     pub flush_interval: Duration,
@@ -204,7 +205,7 @@ impl Fanout {
         Ok(())
     }
 
-    /// Says goodbye to every stream and waits until all have ended, at most the configured time (and the
+    /// Gives every stream what was published, says goodbye to it, and waits until all have ended, at most the configured time (and the
     /// moment that closing the last ones takes). From its beginning on, nothing is attached. Needs a tokio
     /// runtime.
     pub async fn drain(&self) {

@@ -6,6 +6,7 @@
 //! handed over is adopted when the rounds have reached its place in the order, so none is ever ahead of
 //! its reactor, and one that is level with it is live.
 
+mod drain;
 mod gathering;
 mod held;
 mod leave;
@@ -26,14 +27,15 @@ use super::command::{self, Command};
 use super::counters::Tally;
 use super::fetch::{Fetch, Fetched};
 use super::group::{Round, Slot, Window};
-use super::gzip::{self, Given, Packer};
+use super::gzip::{Given, Packer};
 use super::mailbox::{Arrival, Mailbox};
 use super::roster::{Handle, Roster, from_token};
 use super::stream::{Place, Sent, Stream};
 use super::wheel::Wheel;
-use super::wire::{self, Chunk, Encoding};
+use super::wire::{Chunk, Encoding};
 use super::{Config, Counters, EndReason};
 use crate::hub::{EventId, Frame, Hub, Ordinal, Portion, ReaderId, Unread, Wake};
+use drain::Drain;
 use gathering::Gathering;
 use held::Held;
 
@@ -70,7 +72,8 @@ pub(super) struct Reactor {
     next: Ordinal,
     end: Ordinal,
     position: EventId,
-    drain_until_ms: Option<u64>,
+    /// If streams are sent away.
+    drain: Option<Drain>,
     gathering: Gathering,
     held: Held,
     /// Streams whose place the reactor has not reached.
@@ -130,7 +133,7 @@ impl Reactor {
             next: 0,
             end: 0,
             position: EventId::ZERO,
-            drain_until_ms: None,
+            drain: None,
             gathering: Gathering::default(),
             held: Held::default(),
             arrivals: Vec::new(),
@@ -184,7 +187,7 @@ impl Reactor {
             self.look_for_idle();
             self.expire();
             if is_draining {
-                self.drain();
+                self.drain(more);
             }
             let arrived = std::mem::take(&mut self.arrived);
             if arrived > 0 {
@@ -214,7 +217,7 @@ impl Reactor {
         let due = [
             self.heartbeats.next_due(),
             idle,
-            self.drain_until_ms,
+            self.drain.as_ref().map(Drain::due_ms),
             self.gathering.until_ms(),
             self.held_until_ms(),
             granted,
@@ -484,11 +487,12 @@ impl Reactor {
                     Sent::Ended(reason) => return self.end(slot, reason),
                 }
             }
-            match stream.place {
+            let (place, is_fetching) = (stream.place, stream.is_fetching);
+            match place {
                 Place::Live | Place::Held(_) => return,
                 Place::Leaving => return self.end(slot, EndReason::Drain),
-                Place::Behind(_) if self.drain_until_ms.is_some() => return self.say_goodbye(slot),
-                Place::Behind(_) if stream.is_fetching => return,
+                Place::Behind(next) if self.parts(next >= self.next) => return self.say_goodbye(slot),
+                Place::Behind(_) if is_fetching => return,
                 Place::Behind(next) if next >= self.next => return self.roster.place_live(slot),
                 Place::Behind(next) => {
                     if !self.replay(slot, next) {
@@ -589,51 +593,6 @@ impl Reactor {
                 self.end(slot, reason);
                 false
             }
-        }
-    }
-
-    /// Sends every stream away that has not been told yet; when the time is up, closes those left.
-    fn drain(&mut self) {
-        if self.drain_until_ms.is_none() {
-            self.drain_until_ms = Some(self.now_ms + millis(self.config.drain_timeout));
-            let free = self.roster.slots(|stream| !stream.is_stuck());
-            free.into_iter().for_each(|slot| self.say_goodbye(slot));
-        } else if self.drain_until_ms.is_some_and(|until| self.now_ms >= until) {
-            self.end_all();
-        }
-    }
-
-    fn end_all(&mut self) {
-        let all = self.roster.slots(|_| true);
-        all.into_iter().for_each(|slot| self.end(slot, EndReason::Drain));
-    }
-
-    fn say_goodbye(&mut self, slot: Slot) {
-        self.roster.unseat(slot);
-        let (stream, group) = self.roster.with_group(slot);
-        let retry_ms = wire::random_between(1000, self.config.reconnect_spread_ms);
-        let body = self.chunk.begin();
-        if let Some(given) = &mut stream.gzip {
-            wire::goodbye(&mut self.text, retry_ms);
-            given.add(&self.text);
-            gzip::store(&self.text, body);
-            self.text.clear();
-        } else {
-            wire::goodbye(body, retry_ms);
-        }
-        finish_last(stream, group.encoding(), &mut self.chunk);
-        let bytes = self.chunk.bytes();
-        match stream.send(bytes) {
-            Sent::All => {
-                self.tally.bytes += bytes.len() as u64;
-                self.end(slot, EndReason::Drain);
-            }
-            Sent::Part(sent) => {
-                self.tally.bytes += sent as u64;
-                stream.keep(bytes[sent..].into(), 0);
-                self.watch(slot);
-            }
-            Sent::Ended(reason) => self.end(slot, reason),
         }
     }
 

@@ -1,11 +1,12 @@
 //! How streams end when the server does.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sse_server::fanout::{AttachError, Encoding, EndReason};
 use sse_server::hub::After;
 
-use crate::hub::{event, interest, start};
+use crate::hub::{DEADLINE, event, interest, start};
 
 const ENCODINGS: [Encoding; 3] = [Encoding::Chunked, Encoding::Plain, Encoding::Gzip];
 
@@ -35,6 +36,63 @@ fn drain_says_goodbye_to_every_stream_and_ends_it() {
     times.sort_unstable();
     times.dedup();
     assert!(times.len() > 10, "clients come back one after the other: {times:?}");
+}
+
+/// A publisher that was answered relies on it, and with the history in memory there is nothing to come back for.
+#[test]
+fn drain_comes_after_all_that_was_published_before() {
+    const EVENTS: usize = 3000;
+    let hub = start(|_, fanout| {
+        fanout.reactors = 1;
+        // More rounds than one turn of the reactor writes.
+        fanout.round_events_max = 16;
+        fanout.drain_timeout = DEADLINE;
+    });
+    let readers: Vec<_> = (0..120)
+        .map(|n| hub.open_with(interest("t", &[], false), After::Live, ENCODINGS[n % 3]))
+        .map(|mut reader| {
+            thread::spawn(move || {
+                reader.greeting();
+                for n in 0..EVENTS {
+                    assert_eq!(reader.data(), n.to_string(), "each, in order, before the goodbye");
+                }
+                assert!(reader.next().contains("\nevent: shutdown\n"));
+                assert_eq!(reader.try_next(), None);
+                reader.end().reason
+            })
+        })
+        .collect();
+    let published = hub.publish((0..EVENTS).map(|n| event("t", "", &n.to_string())).collect());
+    assert_eq!(published.receivers, (120 * EVENTS) as u64);
+    hub.runtime.block_on(hub.fanout.drain());
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), EndReason::Drain);
+    }
+}
+
+/// The attack: a reader that takes so little that it is never level, to keep an ending server up.
+#[test]
+fn reader_that_lags_is_told_goodbye_when_its_time_is_up() {
+    let hub = start(|_, fanout| fanout.drain_timeout = Duration::from_secs(4));
+    let mut lagging = hub.open("t", After::Live);
+    lagging.greeting();
+    let published = hub.publish((0..500).map(|_| event("t", "", &"x".repeat(10_000))).collect());
+    assert_eq!(published.receivers, 500);
+    let reader = thread::spawn(move || {
+        let mut events = 0;
+        while let Some(event) = lagging.try_next() {
+            if event.contains("\nevent: shutdown\n") {
+                return (events, lagging.end().reason);
+            }
+            events += 1;
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        panic!("the stream was cut after {events} events");
+    });
+    hub.runtime.block_on(hub.fanout.drain());
+    let (events, reason) = reader.join().unwrap();
+    assert!(events < 500, "{events} events in time");
+    assert_eq!(reason, EndReason::Drain);
 }
 
 #[test]
