@@ -25,7 +25,7 @@ use mio::{Events, Poll};
 
 use super::command::{self, Command};
 use super::counters::Tally;
-use super::fetch::{Fetch, Fetched};
+use super::fetch::{Fetch, Fetched, Found};
 use super::group::{Round, Slot, Window};
 use super::gzip::{Given, Packer};
 use super::mailbox::{Arrival, Mailbox};
@@ -300,17 +300,17 @@ impl Reactor {
                 continue;
             }
             let stream = &mut self.roster[handle.0];
-            stream.is_fetching = false;
+            stream.fetching = None;
             self.arrived += usize::from(std::mem::take(&mut stream.is_arriving));
             match (found, stream.place) {
-                (None, _) => self.end(handle.0, EndReason::Slow),
-                (Some((frames, then)), Place::Behind(_)) => {
+                (None, Place::Behind(_)) => self.end(handle.0, EndReason::Slow),
+                (Some(Found { frames, then }), Place::Behind(_)) => {
                     if self.write_replay(handle.0, &frames, then) {
                         self.ready.push_back(handle);
                     }
                 }
                 // It was told goodbye meanwhile.
-                (Some(_), Place::Live | Place::Held(_) | Place::Leaving) => {}
+                (_, Place::Live | Place::Held(_) | Place::Leaving) => {}
             }
         }
         self.fetched = fetched;
@@ -416,7 +416,7 @@ impl Reactor {
         entry.live = live;
         entry.written_ms = self.now_ms;
         while let Some(slot) = self.stalled.pop() {
-            self.roster.place_behind(slot, self.next);
+            self.roster.place_behind(slot, (self.next, self.position));
             self.watch(slot);
         }
         while let Some(slot) = self.waiting.pop() {
@@ -449,7 +449,8 @@ impl Reactor {
         if let Some(until_ms) = granted_until_ms {
             self.granted_until.insert((until_ms, slot));
         }
-        self.roster.place_behind(slot, subscription.start.next);
+        let start = subscription.start;
+        self.roster.place_behind(slot, (start.next, start.position));
         self.arrived += 1;
         let watched = self.begin_watch(slot);
         if let Err(error) = watched {
@@ -465,7 +466,7 @@ impl Reactor {
             Sent::Part(_) => {}
             Sent::Ended(reason) => return self.end(slot, reason),
         }
-        if self.roster.holds(handle) && self.roster[slot].is_fetching {
+        if self.roster.holds(handle) && self.roster[slot].fetching.is_some() {
             self.roster[slot].is_arriving = true;
             self.arrived -= 1;
         }
@@ -487,7 +488,7 @@ impl Reactor {
                     Sent::Ended(reason) => return self.end(slot, reason),
                 }
             }
-            let (place, is_fetching) = (stream.place, stream.is_fetching);
+            let (place, is_fetching) = (stream.place, stream.fetching.is_some());
             match place {
                 Place::Live | Place::Held(_) => return,
                 Place::Leaving => return self.end(slot, EndReason::Drain),
@@ -509,7 +510,10 @@ impl Reactor {
     fn replay(&mut self, slot: Slot, next: Ordinal) -> bool {
         let mut frames = std::mem::take(&mut self.frames);
         let more = match self.hub.replay(next, self.next, self.portion(), &mut frames) {
-            Ok(then) => self.write_replay(slot, &frames, then),
+            Ok(then) => {
+                let passed = frames.last().map_or(self.roster[slot].passed, |frame| frame.id());
+                self.write_replay(slot, &frames, (then, passed))
+            }
             Err(Unread::Stored) => {
                 self.fetch(slot, next);
                 false
@@ -528,17 +532,19 @@ impl Reactor {
         let stream = self.roster.handle(slot);
         let (mailbox, until, portion) = (Arc::clone(&self.mailbox), self.next, self.portion());
         let interest = Arc::clone(self.roster.with_group(slot).1.interest());
+        let fetching = Arc::new(());
+        let wanted = Arc::downgrade(&fetching);
         // It fails only when the thread has panicked, and then has said so.
-        if self.fetches.send(Fetch { mailbox, stream, interest, from, until, portion }).is_err() {
+        if self.fetches.send(Fetch { mailbox, stream, wanted, interest, from, until, portion }).is_err() {
             return self.end(slot, EndReason::Slow);
         }
-        self.roster[slot].is_fetching = true;
+        self.roster[slot].fetching = Some(fetching);
         self.fetching += 1;
     }
 
-    /// Writes those of these events that a stream wants; it reads on from `then`. Returns whether its socket
-    /// takes more.
-    fn write_replay(&mut self, slot: Slot, frames: &[Arc<Frame>], then: Ordinal) -> bool {
+    /// Writes those of these events that a stream wants; it reads on from `then`, and has passed the id beside.
+    /// Returns whether its socket takes more.
+    fn write_replay(&mut self, slot: Slot, frames: &[Arc<Frame>], then: (Ordinal, EventId)) -> bool {
         let (stream, group) = self.roster.with_group(slot);
         let interest = group.interest();
         let body = self.chunk.begin();
@@ -559,7 +565,7 @@ impl Reactor {
                 None => frame.write(interest, body),
             }
         }
-        stream.place = Place::Behind(then);
+        (stream.place, stream.passed) = (Place::Behind(then.0), then.1);
         if events == 0 {
             return true;
         }

@@ -6,7 +6,7 @@ use slab::Slab;
 use super::group::{Group, Groups, Slot, Window};
 use super::mailbox::WAKER;
 use super::stream::{Place, Stream};
-use crate::hub::{GroupId, Ordinal};
+use crate::hub::{EventId, GroupId, Ordinal};
 
 /// A stream that may have ended meanwhile, and its slot been given to another.
 pub(super) type Handle = (Slot, u32);
@@ -81,11 +81,12 @@ impl Roster {
         self.iter().filter(|(_, stream)| are(stream)).map(|(slot, _)| slot).collect()
     }
 
-    /// From now on the stream reads on by itself, from this event.
-    pub(super) fn place_behind(&mut self, slot: Slot, next: Ordinal) {
+    /// From now on the stream reads on by itself, from this event; `passed` is the id of the one before.
+    pub(super) fn place_behind(&mut self, slot: Slot, (next, passed): (Ordinal, EventId)) {
         self.unseat(slot);
         let stream = &mut self.streams[slot as usize];
         (stream.place, stream.seat) = (Place::Behind(next), slot_of(self.behind.len()));
+        stream.passed = passed;
         self.behind.push(slot);
         self.behind_from = self.behind_from.min(next);
     }

@@ -49,8 +49,10 @@ pub(super) struct Stream {
     pub(super) written_ms: u64,
     /// Events up to this one are replayed to it, later ones are its own time.
     pub(super) joined: EventId,
-    /// Whether something is being read for it from the store.
-    pub(super) is_fetching: bool,
+    /// The id that it has passed, unless it is live.
+    pub(super) passed: EventId,
+    /// If something is being read for it from the store: dropped, it is not wanted any more.
+    pub(super) fetching: Option<Arc<()>>,
     /// Whether that is the first it reads, so that it is held for it.
     pub(super) is_arriving: bool,
     pub(super) events: u64,
@@ -103,7 +105,8 @@ impl Stream {
             rest: None,
             written_ms: now_ms,
             joined: EventId::ZERO,
-            is_fetching: false,
+            passed: EventId::ZERO,
+            fetching: None,
             is_arriving: false,
             events: 0,
             bytes: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::stream::Handle;
 use crate::backplane::Backplane;
-use crate::hub::{Frame, Interest, Ordinal, Portion};
+use crate::hub::{EventId, Frame, Interest, Ordinal, Portion};
 use crate::store::ReadError;
 
 /// What a stream needs.
@@ -15,19 +15,17 @@ pub(super) struct Fetch {
     pub(super) until: Ordinal,
 }
 
-/// The events that it wants, and where it reads on.
-pub(super) type Found = Result<(Vec<Arc<Frame>>, Ordinal), ReadError>;
+/// The events that it wants, where it reads on, and the id that it has passed then.
+pub(super) type Found = Result<(Vec<Arc<Frame>>, (Ordinal, EventId)), ReadError>;
 
 impl Fetch {
     pub(super) fn read(&self, backplane: &Backplane, portion: Portion, scan_max: u64) -> Found {
-        let (mut wanted, mut bytes, mut next) = (Vec::new(), 0, self.from);
+        let (mut wanted, mut bytes, mut next, mut passed) = (Vec::new(), 0, self.from, EventId::ZERO);
         let until = self.until.min(self.from + scan_max);
         while next < until && bytes < portion.bytes_max {
             let events_max = usize::try_from(until - next).expect("few events").min(portion.events_max);
             let read = backplane.read(next, Portion { events_max, bytes_max: portion.bytes_max - bytes })?;
-            if read.is_empty() {
-                return Err(ReadError::Gone);
-            }
+            passed = read.last().ok_or(ReadError::Gone)?.id();
             next += read.len() as u64;
             for frame in read {
                 if self.interest.reads(&frame) {
@@ -36,6 +34,6 @@ impl Fetch {
                 }
             }
         }
-        Ok((wanted, next))
+        Ok((wanted, (next, passed)))
     }
 }

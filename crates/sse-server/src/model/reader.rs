@@ -30,7 +30,7 @@ pub(super) struct Turn {
     pub(super) portions: usize,
     /// Whether what others handed over has come.
     pub(super) receives: bool,
-    /// Whether live streams have been silent for long.
+    /// Whether streams have been silent for long.
     pub(super) beats: bool,
 }
 
@@ -192,7 +192,7 @@ impl Reader {
                 Sent::All => {}
                 Sent::Part(sent) => {
                     stream.rest = items[sent..].to_vec();
-                    self.place(handle, Place::Behind(self.next));
+                    self.place_behind(handle, (self.next, self.position));
                 }
                 Sent::Ended => self.end(handle, End::Client),
             }
@@ -220,6 +220,7 @@ impl Reader {
             interest: shared,
             interest_number: interest,
             place: Place::Behind(start.next),
+            passed: start.position,
             rest,
             is_fetching: false,
             is_arriving: None,
@@ -288,7 +289,10 @@ impl Reader {
     fn replay(&mut self, handle: Handle, from: Ordinal) -> bool {
         let mut frames = Vec::new();
         match self.hub.replay(from, self.next, self.portion, &mut frames) {
-            Ok(then) => self.write_replay(handle, &frames, then),
+            Ok(then) => {
+                let passed = frames.last().map_or(self.stream(handle).passed, |frame| frame.id());
+                self.write_replay(handle, &frames, (then, passed))
+            }
             Err(Unread::Stored) => {
                 let until = self.next;
                 let stream = self.stream(handle);
@@ -304,8 +308,8 @@ impl Reader {
         }
     }
 
-    fn write_replay(&mut self, handle: Handle, frames: &[Arc<Frame>], then: Ordinal) -> bool {
-        self.place(handle, Place::Behind(then));
+    fn write_replay(&mut self, handle: Handle, frames: &[Arc<Frame>], then: (Ordinal, EventId)) -> bool {
+        self.place_behind(handle, then);
         let stream = self.stream(handle);
         let items = wanted(frames, &stream.interest);
         if items.is_empty() {
@@ -325,15 +329,19 @@ impl Reader {
     }
 
     fn beat(&mut self) {
-        let live = self.streams.iter().filter(|(_, stream)| stream.place == Place::Live);
-        for handle in live.map(|(handle, _)| *handle).collect::<Vec<_>>() {
-            let beat = [Item::Heartbeat(self.position)];
+        let free = self.streams.iter().filter(|(_, stream)| stream.rest.is_empty());
+        for handle in free.map(|(handle, _)| *handle).collect::<Vec<_>>() {
+            let (next, position) = (self.next, self.position);
             let stream = self.stream(handle);
+            let is_live = stream.place == Place::Live;
+            let beat = [Item::Heartbeat(if is_live { position } else { stream.passed })];
             match stream.socket.send(&beat) {
                 Sent::All => {}
                 Sent::Part(_) => {
                     stream.rest = beat.to_vec();
-                    self.place(handle, Place::Behind(self.next));
+                    if is_live {
+                        self.place_behind(handle, (next, position));
+                    }
                 }
                 Sent::Ended => self.end(handle, End::Client),
             }
@@ -354,6 +362,11 @@ impl Reader {
 
     fn place(&mut self, handle: Handle, place: Place) {
         self.stream(handle).place = place;
+    }
+
+    fn place_behind(&mut self, handle: Handle, (next, passed): (Ordinal, EventId)) {
+        let stream = self.stream(handle);
+        (stream.place, stream.passed) = (Place::Behind(next), passed);
     }
 
     fn end(&mut self, handle: Handle, why: End) {

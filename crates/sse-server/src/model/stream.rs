@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::socket::{Item, Socket};
-use crate::hub::{GroupId, Interest, Ordinal, Subscription};
+use crate::hub::{EventId, GroupId, Interest, Ordinal, Subscription};
 
 /// Streams are numbered over all lives.
 pub(super) type Handle = usize;
@@ -34,6 +34,8 @@ pub(super) struct Stream {
     /// What the model calls it.
     pub(super) interest_number: usize,
     pub(super) place: Place,
+    /// The id that it has passed, unless it is live.
+    pub(super) passed: EventId,
     /// What a write did not get rid of.
     pub(super) rest: Vec<Item>,
     pub(super) is_fetching: bool,

@@ -38,10 +38,19 @@ pub(crate) fn start_in(
     data: Arc<TempDir>,
     tune: impl FnOnce(&mut backplane::Config, &mut fanout::Config),
 ) -> Running {
+    start_with(data, tune, |config| Backplane::open(config).unwrap())
+}
+
+/// The same on a backplane that the test opens.
+pub(crate) fn start_with(
+    data: Arc<TempDir>,
+    tune: impl FnOnce(&mut backplane::Config, &mut fanout::Config),
+    open: impl FnOnce(backplane::Config) -> Backplane,
+) -> Running {
     let mut backplane = backplane::Config { data_dir: data.path().to_owned(), ..Default::default() };
     let mut fanout = fanout::Config { reactors: 2, ..Default::default() };
     tune(&mut backplane, &mut fanout);
-    let backplane = Backplane::open(backplane).unwrap();
+    let backplane = open(backplane);
     let fanout = Fanout::start(fanout, backplane.clone()).unwrap();
     let limits = ConnectionLimits::new(ConnectionConfig { connections_max: 0, connections_per_ip_max: 0 });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -5,6 +5,7 @@
 mod busy;
 mod detach;
 mod drain;
+mod fetching;
 mod gathering;
 mod gzip;
 mod heartbeat;

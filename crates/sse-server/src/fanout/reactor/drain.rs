@@ -81,6 +81,7 @@ impl Reactor {
 
     pub(super) fn say_goodbye(&mut self, slot: Slot) {
         self.roster.unseat(slot);
+        self.roster[slot].fetching = None;
         let (stream, group) = self.roster.with_group(slot);
         let retry_ms = wire::random_between(1000, self.config.reconnect_spread_ms);
         let body = self.chunk.begin();

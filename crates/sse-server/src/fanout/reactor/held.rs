@@ -134,8 +134,10 @@ impl Reactor {
             self.roster[*slot].events += events;
             written += 1;
         }
+        let passed = self.held.rounds.back().and_then(|round| round.frames.last()).map(|frame| frame.id());
+        let passed = passed.expect("a stream waits with a round, and that ends where the next begins");
         while let Some(slot) = self.stalled.pop() {
-            self.roster.place_behind(slot, next);
+            self.roster.place_behind(slot, (next, passed));
             self.watch(slot);
         }
         while let Some((slot, reason)) = self.ended.pop() {

@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Reactor, millis};
 use crate::fanout::EndReason;
+use crate::fanout::group::Slot;
+use crate::fanout::gzip;
 use crate::fanout::stream::{Place, Sent};
 use crate::fanout::wire::{self, Encoding};
 
@@ -23,13 +25,21 @@ impl Reactor {
             }
             let slot = handle.0;
             let (stream, group) = self.roster.with_group(slot);
-            let live = stream.place == Place::Live;
-            let written_ms = if live { stream.written_ms.max(group.written_ms) } else { self.now_ms };
+            let written_ms = match stream.place {
+                Place::Live => stream.written_ms.max(group.written_ms),
+                Place::Behind(_) if !stream.is_stuck() => stream.written_ms,
+                // It has something to take, or will have within `undrained_wait`.
+                Place::Behind(_) | Place::Held(_) | Place::Leaving => self.now_ms,
+            };
             if written_ms + interval_ms > self.now_ms {
                 self.heartbeats.insert(self.now_ms, written_ms + interval_ms, handle);
                 continue;
             }
             self.heartbeats.insert(self.now_ms, self.now_ms + interval_ms, handle);
+            if stream.place != Place::Live {
+                sent += self.beat_behind(slot);
+                continue;
+            }
             let (encoding, position) = (group.encoding(), self.position);
             if encoding == Encoding::Gzip {
                 // Bytes of its own would part the stream from its group's.
@@ -57,7 +67,7 @@ impl Reactor {
                     sent += 1;
                     self.tally.bytes += part as u64;
                     stream.keep(Arc::clone(beat), part);
-                    self.roster.place_behind(slot, self.next);
+                    self.roster.place_behind(slot, (self.next, self.position));
                     self.watch(slot);
                 }
                 Sent::Ended(reason) => {
@@ -72,6 +82,38 @@ impl Reactor {
             let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.counters.heartbeat_last_ms.store(millis(now_ms), Ordering::Relaxed);
         }
+    }
+
+    /// A heartbeat for a stream that is behind and waits for the store: its client hears that somebody is there, and
+    /// comes back, if it does, where it has come to. Returns how many were sent.
+    fn beat_behind(&mut self, slot: Slot) -> u64 {
+        let (stream, group) = self.roster.with_group(slot);
+        let body = self.chunk.begin();
+        if let Some(given) = &mut stream.gzip {
+            wire::heartbeat(&mut self.text, stream.passed);
+            given.add(&self.text);
+            gzip::store(&self.text, body);
+            self.text.clear();
+        } else {
+            wire::heartbeat(body, stream.passed);
+        }
+        self.chunk.finish(group.encoding());
+        stream.written_ms = self.now_ms;
+        let bytes = self.chunk.bytes();
+        match stream.send(bytes) {
+            Sent::All => self.tally.bytes += bytes.len() as u64,
+            Sent::Part(part) => {
+                self.tally.bytes += part as u64;
+                stream.keep(bytes[part..].into(), 0);
+                self.watch(slot);
+            }
+            Sent::Ended(reason) => {
+                self.counters.heartbeat_failures.fetch_add(1, Ordering::Relaxed);
+                self.end(slot, reason);
+                return 0;
+            }
+        }
+        1
     }
 
     /// Closes the streams that have taken nothing for too long.
