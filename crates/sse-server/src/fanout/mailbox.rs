@@ -86,8 +86,8 @@ impl Mailbox {
     }
 
     /// Moves what was read from the store into `out`.
-    pub(super) fn receive_fetched(&self, out: &mut Vec<Fetched>) {
-        out.append(&mut self.fetched.lock());
+    pub(super) fn receive_fetched(&self, out: &mut VecDeque<Fetched>) {
+        out.extend(self.fetched.lock().drain(..));
     }
 
     /// Hands over what was read from the store.

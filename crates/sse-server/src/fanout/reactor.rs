@@ -48,8 +48,9 @@ const PORTIONS_MAX: usize = 2;
 /// Poll takes its time in a C int of milliseconds.
 const SLEEP_MAX_MS: u64 = 3_600_000;
 
-/// How long a turn writes rounds, how long it answers operators, and how long it lets streams behind read on,
-/// before it looks at the sockets again.
+/// How long a turn does each of its works before others come and what is left waits for the next: goes on with
+/// streams whose sockets have room, writes rounds, takes streams in, goes on with what was read from the store, answers
+/// operators, lets streams behind read on.
 const WRITING_MAX: Duration = Duration::from_millis(20);
 
 pub(super) struct Reactor {
@@ -62,7 +63,7 @@ pub(super) struct Reactor {
     began: Instant,
     now_ms: u64,
     roster: Roster,
-    /// Streams behind that wait for nothing but their turn.
+    /// Streams behind that wait for nothing but their turn, each once.
     ready: VecDeque<Handle>,
     heartbeats: Wheel<Handle>,
     /// The streams whose grant ends, by when.
@@ -81,8 +82,9 @@ pub(super) struct Reactor {
     /// Streams that have arrived this turn: nothing is held for them any more.
     arrived: usize,
     fetches: Sender<Fetch>,
-    /// Requests on their way.
+    /// Requests on their way, and what came of earlier ones and waits for its turn.
     fetching: usize,
+    fetched: VecDeque<Fetched>,
     /// Questions that wait for their turn.
     commands: VecDeque<Command>,
     tally: Tally,
@@ -93,7 +95,6 @@ pub(super) struct Reactor {
     waiting: Vec<Slot>,
     ended: Vec<(Slot, EndReason)>,
     due: Vec<Handle>,
-    fetched: Vec<Fetched>,
     chunk: Chunk,
     text: Vec<u8>,
     scratch: Box<[u8]>,
@@ -140,6 +141,7 @@ impl Reactor {
             arrived: 0,
             fetches,
             fetching: 0,
+            fetched: VecDeque::new(),
             commands: VecDeque::new(),
             tally: Tally::default(),
             frames: Vec::new(),
@@ -148,7 +150,6 @@ impl Reactor {
             waiting: Vec::new(),
             ended: Vec::new(),
             due: Vec::new(),
-            fetched: Vec::new(),
             chunk: Chunk::default(),
             text: Vec::new(),
             packer,
@@ -162,7 +163,7 @@ impl Reactor {
         let mut events = Events::with_capacity(REPORTS_MAX);
         let mut more = false;
         loop {
-            let waiting = more || !self.ready.is_empty() || !self.commands.is_empty();
+            let waiting = more || self.has_left_work();
             let timeout = if waiting { Some(Duration::ZERO) } else { self.sleep() };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -172,8 +173,9 @@ impl Reactor {
             }
             self.now_ms = millis(self.began.elapsed());
             self.mailbox.awake();
+            let began = Instant::now();
             for event in &events {
-                self.report(event);
+                self.report(event, began);
             }
             self.mailbox.receive(&mut self.arrivals, &mut self.commands);
             let is_draining = self.mailbox.is_draining();
@@ -198,6 +200,10 @@ impl Reactor {
                 break;
             }
         }
+        // They are told as all others.
+        while let Some(arrival) = self.arrivals.pop() {
+            self.adopt(arrival);
+        }
         self.end_all();
         self.tally.give(&self.counters);
     }
@@ -205,6 +211,15 @@ impl Reactor {
     /// A moment on the reactor's own clock.
     fn time_ms(&self, at: Instant) -> u64 {
         millis(at.saturating_duration_since(self.began))
+    }
+
+    /// Whether a turn was over before all was done that could be.
+    fn has_left_work(&self) -> bool {
+        let can_be_adopted = |arrival: &Arrival| arrival.subscription.start.next <= self.next;
+        !self.ready.is_empty()
+            || !self.commands.is_empty()
+            || !self.fetched.is_empty()
+            || self.arrivals.iter().any(can_be_adopted)
     }
 
     /// How long nothing will be due.
@@ -230,8 +245,9 @@ impl Reactor {
         Some(Duration::from_millis(in_ms.clamp(1, SLEEP_MAX_MS)))
     }
 
-    /// What a socket reports.
-    fn report(&mut self, event: &mio::event::Event) {
+    /// What a socket reports. It does so once, so a stream that has room later in a turn than `WRITING_MAX` waits among
+    /// those that are ready.
+    fn report(&mut self, event: &mio::event::Event, began: Instant) {
         let Some(handle) = from_token(event.token()).filter(|handle| self.roster.holds(*handle)) else {
             return;
         };
@@ -243,11 +259,10 @@ impl Reactor {
                 return self.end(slot, reason);
             }
         }
-        if event.is_writable() {
-            self.advance(slot);
-            if self.roster.holds(handle) {
-                self.watch(slot);
-            }
+        if event.is_writable() && began.elapsed() > WRITING_MAX {
+            self.make_ready(slot);
+        } else if event.is_writable() {
+            self.go_on(handle);
         }
     }
 
@@ -275,11 +290,12 @@ impl Reactor {
         }
     }
 
-    /// Takes in the streams whose place the reactor has reached; the others wait for the next turn.
+    /// Takes in the streams whose place the reactor has reached; the others wait for the next turn. Until then
+    /// what they need is held for them.
     fn adopt_arrivals(&mut self) {
-        let waiting = std::mem::take(&mut self.arrivals);
+        let (waiting, began) = (std::mem::take(&mut self.arrivals), Instant::now());
         for arrival in waiting {
-            if arrival.subscription.start.next > self.next {
+            if arrival.subscription.start.next > self.next || began.elapsed() > WRITING_MAX {
                 self.arrivals.push(arrival);
             } else {
                 self.adopt(arrival);
@@ -292,10 +308,12 @@ impl Reactor {
         if self.fetching == 0 {
             return;
         }
-        let mut fetched = std::mem::take(&mut self.fetched);
-        self.mailbox.receive_fetched(&mut fetched);
-        self.fetching -= fetched.len();
-        for Fetched { stream: handle, found } in fetched.drain(..) {
+        self.mailbox.receive_fetched(&mut self.fetched);
+        let began = Instant::now();
+        while began.elapsed() <= WRITING_MAX
+            && let Some(Fetched { stream: handle, found }) = self.fetched.pop_front()
+        {
+            self.fetching -= 1;
             if !self.roster.holds(handle) {
                 continue;
             }
@@ -306,14 +324,13 @@ impl Reactor {
                 (None, Place::Behind(_)) => self.end(handle.0, EndReason::Slow),
                 (Some(Found { frames, then }), Place::Behind(_)) => {
                     if self.write_replay(handle.0, &frames, then) {
-                        self.ready.push_back(handle);
+                        self.make_ready(handle.0);
                     }
                 }
                 // It was told goodbye meanwhile.
                 (_, Place::Live | Place::Held(_) | Place::Leaving) => {}
             }
         }
-        self.fetched = fetched;
     }
 
     /// Answers what operators ask.
@@ -344,11 +361,27 @@ impl Reactor {
         let began = Instant::now();
         for _ in 0..self.ready.len() {
             if let Some(handle) = self.ready.pop_front().filter(|handle| self.roster.holds(*handle)) {
-                self.advance(handle.0);
+                self.roster[handle.0].is_ready = false;
+                self.go_on(handle);
             }
             if began.elapsed() > WRITING_MAX {
                 break;
             }
+        }
+    }
+
+    /// The stream has its turn as soon as there is time.
+    fn make_ready(&mut self, slot: Slot) {
+        if !std::mem::replace(&mut self.roster[slot].is_ready, true) {
+            self.ready.push_back(self.roster.handle(slot));
+        }
+    }
+
+    /// Advances a stream whose socket may have room, and asks for room again if it has none.
+    fn go_on(&mut self, handle: Handle) {
+        self.advance(handle.0);
+        if self.roster.holds(handle) {
+            self.watch(handle.0);
         }
     }
 
@@ -502,7 +535,7 @@ impl Reactor {
                 }
             }
         }
-        self.ready.push_back(self.roster.handle(slot));
+        self.make_ready(slot);
     }
 
     /// Writes one portion of what a stream has missed, or asks the store for it. Returns whether its socket

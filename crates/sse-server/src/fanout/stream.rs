@@ -49,6 +49,8 @@ pub(super) struct Stream {
     pub(super) written_ms: u64,
     /// Events up to this one are replayed to it, later ones are its own time.
     pub(super) joined: EventId,
+    /// Whether it waits for nothing but its turn.
+    pub(super) is_ready: bool,
     /// The id that it has passed, unless it is live.
     pub(super) passed: EventId,
     /// If something is being read for it from the store: dropped, it is not wanted any more.
@@ -105,6 +107,7 @@ impl Stream {
             rest: None,
             written_ms: now_ms,
             joined: EventId::ZERO,
+            is_ready: false,
             passed: EventId::ZERO,
             fetching: None,
             is_arriving: false,

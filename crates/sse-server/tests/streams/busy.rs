@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use sse_server::fanout::Encoding;
 use sse_server::hub::{After, EventId};
 
-use crate::hub::{event, start};
+use crate::hub::{event, interest, start};
 
 fn id_of(event: &str) -> EventId {
     event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().parse().unwrap()
@@ -125,4 +126,36 @@ fn event_of_several_topics_reaches_a_reader_of_all_of_them_once() {
         reader.greeting();
         assert_eq!([reader.data(), reader.data(), reader.data()], ["1", "2", "3"]);
     }
+}
+
+/// The attack: so many newcomers at once, each with a replay to compress for it alone, that nobody else is served.
+#[test]
+fn live_stream_is_served_between_the_replays_of_newcomers() {
+    const NEWCOMERS: u64 = 400;
+    const EVENTS: u64 = 24;
+    let hub = start(|_, fanout| {
+        fanout.reactors = 1;
+        fanout.gzip_level = 9;
+    });
+    // Two portions of what deflate has to look at for long.
+    let text: Vec<String> = (0..5000_u64).map(|n| (n * 7919 % 26 + n * n % 9).to_string()).collect();
+    let text = &text.concat()[..5000];
+    hub.publish((0..EVENTS).map(|n| event("t", "", &format!("{n} {text}"))).collect());
+    let mut live = hub.open("live", After::Live);
+    live.greeting();
+    let newcomers: Vec<_> = (0..NEWCOMERS)
+        .map(|_| hub.open_with(interest("t", &[], false), After::Earliest, Encoding::Gzip))
+        .collect();
+    let replayed = || hub.fanout.counters().replayed.load(Ordering::Relaxed);
+    let (mut before, mut at_once) = (0, 0);
+    while before < NEWCOMERS * EVENTS {
+        hub.publish(vec![event("live", "", "now")]);
+        assert_eq!(live.data(), "now");
+        let now = replayed();
+        at_once = at_once.max(now - before);
+        before = now;
+    }
+    assert_eq!(before, NEWCOMERS * EVENTS);
+    assert!(at_once < before / 4, "{at_once} of {before} events were replayed while a live one waited");
+    drop(newcomers);
 }

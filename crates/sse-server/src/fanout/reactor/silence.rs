@@ -128,8 +128,11 @@ impl Reactor {
                 self.ended.push((slot, EndReason::Idle));
             } else if stream.is_stuck() {
                 // A kernel out of memory does not report when it has some again.
-                self.ready.push_back((slot, stream.generation));
+                self.due.push((slot, stream.generation));
             }
+        }
+        while let Some((slot, _)) = self.due.pop() {
+            self.make_ready(slot);
         }
         while let Some((slot, reason)) = self.ended.pop() {
             self.end(slot, reason);
