@@ -25,8 +25,6 @@ pub(super) struct Group {
     pub(super) live: Vec<Slot>,
     /// When the live streams were last written to together.
     pub(super) written_ms: u64,
-    /// Its place among this round's, if it is touched.
-    round: Option<usize>,
     /// The last event looked at, so that one with two matching topics comes once.
     seen: u64,
     /// If its streams are compressed.
@@ -76,10 +74,19 @@ pub(super) struct Round {
 }
 
 impl Round {
+    fn new(group: GroupId, chunk: Chunk) -> Self {
+        Self { group, chunk, apart: Chunk::default(), packed: Packed::default(), text: 0, events: 0 }
+    }
+
     /// What this stream gets.
     pub(super) fn bytes_for(&self, stream: &mut Stream) -> &[u8] {
         let is_apart = stream.gzip.as_mut().is_some_and(|given| given.take(&self.packed));
         if is_apart { self.apart.bytes() } else { self.chunk.bytes() }
+    }
+
+    /// Whatever some stream gets.
+    pub(super) fn all_bytes(&self) -> [&[u8]; 2] {
+        [self.chunk.bytes(), self.apart.bytes()]
     }
 }
 
@@ -92,8 +99,13 @@ pub(super) struct Groups {
     /// Frames looked at.
     seen: u64,
     spare: Vec<Chunk>,
+    /// What private groups get of this round's events, each packed by itself: the same, unless in an envelope.
+    alike: HashMap<usize, Vec<u8>>,
     window: Window,
 }
+
+/// A group, and the place of an event that it wants in its round.
+pub(super) type Wanted = (GroupId, usize);
 
 /// Text that groups keep.
 #[derive(Debug, Clone, Copy)]
@@ -108,14 +120,14 @@ impl Window {
     }
 }
 
-/// Chunks kept for the next round, and their size; more is freed.
-const SPARE_MAX: usize = 64;
+/// Chunks kept for the next group, and their size; more is freed. One has the text, two the bytes.
+const SPARE_MAX: usize = 3;
 const SPARE_BYTES_MAX: usize = 256 << 10;
 
 impl Groups {
     pub(super) fn new(window: Window) -> Self {
         let (groups, by_key, index) = (Slab::new(), HashMap::new(), Index::default());
-        Self { groups, by_key, index, seen: 0, spare: Vec::new(), window }
+        Self { groups, by_key, index, seen: 0, spare: Vec::new(), alike: HashMap::new(), window }
     }
 
     /// Counts a stream in; makes its group if it is the first.
@@ -136,7 +148,6 @@ impl Groups {
             streams: 1,
             live: Vec::new(),
             written_ms: 0,
-            round: None,
             seen: 0,
             span: (encoding == Encoding::Gzip).then(|| Box::new(Span::new(is_private))),
         });
@@ -157,10 +168,11 @@ impl Groups {
         key.0
     }
 
-    /// Makes the bytes of a round, once for each group with live streams that wants some of `frames`.
-    pub(super) fn compose(&mut self, frames: &[Arc<Frame>], packer: &mut Packer, rounds: &mut Vec<Round>) {
-        let Self { groups, index, seen, spare, window, .. } = self;
-        for frame in frames {
+    /// Which groups with live streams want which of `frames`: by group, each group's in order.
+    pub(super) fn wanted(&mut self, frames: &[Arc<Frame>], wanted: &mut Vec<Wanted>) {
+        let Self { groups, index, seen, alike, .. } = self;
+        alike.clear();
+        for (n, frame) in frames.iter().enumerate() {
             *seen += 1;
             for topic in frame.topics() {
                 index.groups(topic, |id| {
@@ -169,55 +181,59 @@ impl Groups {
                         return;
                     }
                     group.seen = *seen;
-                    if !group.interest.admits(frame) {
-                        return;
-                    }
-                    let place = *group.round.get_or_insert_with(|| {
-                        let mut chunk = spare.pop().unwrap_or_default();
-                        chunk.begin();
-                        let apart = Chunk::default();
-                        rounds.push(Round {
-                            group: id,
-                            chunk,
-                            apart,
-                            packed: Packed::default(),
-                            text: 0,
-                            events: 0,
-                        });
-                        rounds.len() - 1
-                    });
-                    let round = &mut rounds[place];
-                    round.events += 1;
-                    match &mut group.span {
-                        Some(span) if span.is_private => {
-                            let mut text = spare.pop().unwrap_or_default();
-                            frame.write(&group.interest, text.begin());
-                            round.text += text.text().len() as u64;
-                            span.pack(packer, text.text(), (0, 0), round.chunk.body());
-                            spare.push(text);
-                        }
-                        _ => frame.write(&group.interest, round.chunk.body()),
+                    if group.interest.admits(frame) {
+                        wanted.push((id, n));
                     }
                 });
             }
         }
-        for round in rounds {
-            let group = &mut groups[round.group as usize];
-            group.round = None;
-            // Each event of a private one is packed already.
-            if !group.span.as_ref().is_some_and(|span| span.is_private) {
-                group.pack(round, packer, *window, spare);
+        wanted.sort_unstable();
+    }
+
+    /// Makes the bytes of a round for one group; `wanted` are what it wants of `frames`.
+    pub(super) fn compose(&mut self, wanted: &[Wanted], frames: &[Arc<Frame>], packer: &mut Packer) -> Round {
+        let Self { groups, spare, window, alike, .. } = self;
+        let id = wanted.first().expect("who wants nothing has no round").0;
+        let group = &mut groups[id as usize];
+        let mut round = Round::new(id, spare.pop().unwrap_or_default());
+        round.events = wanted.len() as u64;
+        let body = round.chunk.begin();
+        let wanted = wanted.iter().map(|(_, n)| (*n, &frames[*n]));
+        match &mut group.span {
+            // No private event may be read off the length of another, so each is packed by itself.
+            Some(span) if span.is_private => {
+                for (n, frame) in wanted {
+                    let mut text = spare.pop().unwrap_or_default();
+                    frame.write(&group.interest, text.begin());
+                    round.text += text.text().len() as u64;
+                    if group.interest.envelope() {
+                        span.pack(packer, text.text(), (0, 0), body);
+                    } else {
+                        span.give(text.text());
+                        let packed = alike.entry(n).or_insert_with(|| {
+                            let mut packed = Vec::new();
+                            packer.pack(&[], text.text(), &mut packed);
+                            packed
+                        });
+                        body.extend_from_slice(packed);
+                    }
+                    spare.push(text);
+                }
             }
-            round.chunk.finish(group.key.1);
+            _ => {
+                wanted.for_each(|(_, frame)| frame.write(&group.interest, body));
+                group.pack(&mut round, packer, *window, spare);
+            }
         }
+        round.chunk.finish(group.key.1);
+        round
     }
 
     /// Makes a round of one heartbeat for all live streams of a compressed group, so that it does not part them.
     pub(super) fn compose_heartbeat(&mut self, id: GroupId, position: EventId, packer: &mut Packer) -> Round {
         let mut chunk = self.spare.pop().unwrap_or_default();
         wire::heartbeat(chunk.begin(), position);
-        let (apart, packed) = (Chunk::default(), Packed::default());
-        let mut round = Round { group: id, chunk, apart, packed, text: 0, events: 0 };
+        let mut round = Round::new(id, chunk);
         let group = &mut self.groups[id as usize];
         group.pack(&mut round, packer, self.window, &mut self.spare);
         round.chunk.finish(group.key.1);
@@ -225,13 +241,11 @@ impl Groups {
     }
 
     /// Takes the chunks of a round back.
-    pub(super) fn recycle(&mut self, rounds: &mut Vec<Round>) {
-        for mut round in rounds.drain(..) {
-            for chunk in [&mut round.chunk, &mut round.apart] {
-                if self.spare.len() < SPARE_MAX && !chunk.is_empty() {
-                    chunk.shrink(SPARE_BYTES_MAX);
-                    self.spare.push(std::mem::take(chunk));
-                }
+    pub(super) fn recycle(&mut self, round: Round) {
+        for mut chunk in [round.chunk, round.apart] {
+            if self.spare.len() < SPARE_MAX && !chunk.is_empty() {
+                chunk.shrink(SPARE_BYTES_MAX);
+                self.spare.push(chunk);
             }
         }
     }

@@ -154,6 +154,11 @@ impl Span {
         Self { is_private, ..Self::default() }
     }
 
+    /// The live streams are given this, packed elsewhere without a dictionary; only for a private one.
+    pub(super) fn give(&mut self, text: &[u8]) {
+        self.given.add(text);
+    }
+
     /// Packs a round for `live` streams, with a dictionary of at most `window` bytes. If only few of them have not got that
     /// text, they need the round packed without one.
     pub(super) fn pack(

@@ -26,7 +26,7 @@ use mio::{Events, Poll};
 use super::command::{self, Command};
 use super::counters::Tally;
 use super::fetch::{Fetch, Fetched, Found};
-use super::group::{Round, Slot, Window};
+use super::group::{Round, Slot, Wanted, Window};
 use super::gzip::{Given, Packer};
 use super::mailbox::{Arrival, Mailbox};
 use super::roster::{Handle, Roster, from_token};
@@ -90,7 +90,7 @@ pub(super) struct Reactor {
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
-    rounds: Vec<Round>,
+    wanted: Vec<Wanted>,
     stalled: Vec<Slot>,
     waiting: Vec<Slot>,
     ended: Vec<(Slot, EndReason)>,
@@ -145,7 +145,7 @@ impl Reactor {
             commands: VecDeque::new(),
             tally: Tally::default(),
             frames: Vec::new(),
-            rounds: Vec::new(),
+            wanted: Vec::new(),
             stalled: Vec::new(),
             waiting: Vec::new(),
             ended: Vec::new(),
@@ -389,19 +389,22 @@ impl Reactor {
         Portion { events_max: self.config.round_events_max, bytes_max: self.config.round_bytes_max }
     }
 
-    /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them. Returns
-    /// how many events streams got.
+    /// Writes a round: the same bytes, with one call, to each live stream of each group that wants them. The bytes of a
+    /// group are made, written and gone before those of the next, however many groups there are. Returns how many
+    /// events streams got.
     fn round(&mut self, first: Ordinal, frames: &[Arc<Frame>]) -> u64 {
-        let mut rounds = std::mem::take(&mut self.rounds);
+        let mut wanted = std::mem::take(&mut self.wanted);
         self.make_room(first, frames);
-        self.roster.groups.compose(frames, &mut self.packer, &mut rounds);
+        self.roster.groups.wanted(frames, &mut wanted);
         let mut deliveries = 0;
-        for round in &rounds {
-            deliveries += round.events * self.write_round(round, first);
+        for wanted in wanted.chunk_by(|a, b| a.0 == b.0) {
+            let round = self.roster.groups.compose(wanted, frames, &mut self.packer);
+            deliveries += round.events * self.write_round(&round, first);
+            self.roster.groups.recycle(round);
         }
         self.hold(first, frames);
-        self.roster.groups.recycle(&mut rounds);
-        self.rounds = rounds;
+        wanted.clear();
+        self.wanted = wanted;
         self.tally.delivered += deliveries;
         if let Some(oldest) = frames.first()
             && deliveries > 0
@@ -414,7 +417,7 @@ impl Reactor {
     /// Returns how many streams got it.
     fn write_round(&mut self, round: &Round, first: Ordinal) -> u64 {
         let live = std::mem::take(&mut self.roster.groups[round.group].live);
-        let mut kept: Vec<(*const u8, Arc<[u8]>)> = Vec::new();
+        let mut parts: Vec<(Slot, *const u8, usize)> = Vec::new();
         let may_wait = !self.config.undrained_wait.is_zero();
         for slot in &live {
             let stream = &mut self.roster[*slot];
@@ -433,13 +436,7 @@ impl Reactor {
                 Sent::All => self.tally.bytes += bytes.len() as u64,
                 Sent::Part(sent) => {
                     self.tally.bytes += sent as u64;
-                    let known = kept.iter().position(|(of, _)| *of == bytes.as_ptr());
-                    let at = known.unwrap_or_else(|| {
-                        kept.push((bytes.as_ptr(), bytes.into()));
-                        kept.len() - 1
-                    });
-                    stream.keep(Arc::clone(&kept[at].1), sent);
-                    self.stalled.push(*slot);
+                    parts.push((*slot, bytes.as_ptr(), sent));
                 }
                 Sent::Ended(reason) => self.ended.push((*slot, reason)),
             }
@@ -448,9 +445,16 @@ impl Reactor {
         let entry = &mut self.roster.groups[round.group];
         entry.live = live;
         entry.written_ms = self.now_ms;
-        while let Some(slot) = self.stalled.pop() {
-            self.roster.place_behind(slot, (self.next, self.position));
-            self.watch(slot);
+        for bytes in round.all_bytes() {
+            // One copy for all of what some of them has not got.
+            let parts = || parts.iter().filter(|(_, of, _)| *of == bytes.as_ptr());
+            let Some(from) = parts().map(|(.., sent)| *sent).min() else { continue };
+            let rest: Arc<[u8]> = bytes[from..].into();
+            for (slot, _, sent) in parts() {
+                self.roster[*slot].keep(Arc::clone(&rest), sent - from);
+                self.roster.place_behind(*slot, (self.next, self.position));
+                self.watch(*slot);
+            }
         }
         while let Some(slot) = self.waiting.pop() {
             self.roster.place_held(slot, first);

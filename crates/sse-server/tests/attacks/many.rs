@@ -102,6 +102,35 @@ fn topics_without_end_cost_no_memory() {
     assert_growth(&server, before, &format!("{count} topics, published to and read"), 16 << 10);
 }
 
+/// Streams with other filters get bytes of their own, even of one event for all of them.
+#[test]
+fn large_event_for_many_filters_is_not_in_memory_for_each_of_them() {
+    let count = u32::try_from(rounds(1000, 5000)).unwrap();
+    let env = [("SSE_MAX_CONNECTIONS", "0"), ("SSE_MAX_CONNECTIONS_PER_IP", "0")];
+    let server = Server::start(&env);
+    let open = |client| {
+        let mut stream = Proxy::new(&server);
+        stream.ask(&format!("GET /sse?topic=t,other:{client}"), client, "", "event: connected\n");
+        stream
+    };
+    let mut streams: Vec<Proxy> = (0..count).map(open).collect();
+    // As much as the kernel takes at once for each.
+    let length = 100 << 10;
+    let event = json!({"topic": "t", "data": "x".repeat(length)}).to_string();
+    let before = memory(&server);
+    let answer = Proxy::new(&server).ask("POST /sse/publish", 0, &event, "}");
+    assert!(answer.contains(&format!("\"receivers\":{count}")), "{answer}");
+    for stream in &mut streams {
+        let (mut seen, mut room) = (0, [0; 64 << 10]);
+        while seen < length {
+            let n = stream.0.read(&mut room).unwrap();
+            assert!(n > 0, "it ended after {seen} bytes");
+            seen += n;
+        }
+    }
+    assert_growth(&server, before, &format!("100 KiB for {count} filters"), 16 << 10);
+}
+
 #[test]
 fn addresses_without_end_cost_no_memory() {
     let count = u32::try_from(rounds(20_000, 100_000)).unwrap();

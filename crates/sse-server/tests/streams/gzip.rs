@@ -175,3 +175,36 @@ fn what_a_session_is_told_is_not_shorter_for_what_others_say() {
         "the secret takes {right} bytes beside itself, {wrong} beside something else"
     );
 }
+
+/// What several private groups get of one event is packed once for all of them, and each gets nothing of another's.
+#[test]
+fn private_streams_share_what_is_the_same_for_them_and_nothing_else() {
+    let hub = start(|_, _| {});
+    let open =
+        |topics: &str, envelope| hub.open_with(interest(topics, &[], envelope), After::Live, Encoding::Gzip);
+    let streams = [("session:a", false), ("session:b", false), ("session:a", true)];
+    let mut readers = streams.map(|(own, envelope)| open(&format!("t,{own}"), envelope));
+    readers.iter_mut().for_each(|reader| drop(reader.greeting()));
+    for round in 0..3 {
+        let published = ["session:a", "t", "session:b", "t", "t,session:b"];
+        hub.publish(published.iter().map(|topics| event(topics, "", &format!("{topics} {round}"))).collect());
+        for ((own, envelope), reader) in streams.iter().zip(&mut readers) {
+            for topics in published {
+                let read: Vec<_> = topics.split(',').filter(|topic| *topic == "t" || topic == own).collect();
+                let data = format!("{topics} {round}");
+                if read.is_empty() {
+                    continue;
+                }
+                let named = read.join("\",\"");
+                let enveloped = format!("{{\"topics\":[\"{named}\"],\"data\":\"{data}\"}}");
+                assert_eq!(reader.data(), if *envelope { enveloped } else { data });
+            }
+        }
+    }
+    hub.runtime.block_on(hub.fanout.drain());
+    for mut reader in readers {
+        assert!(reader.next().contains("event: shutdown"));
+        assert_eq!(reader.try_next(), None);
+        assert!(reader.ended, "its checksum is right");
+    }
+}

@@ -49,7 +49,7 @@ impl Reactor {
                 let written = self.write_round(&round, self.next);
                 sent += written;
                 self.counters.heartbeat_failures.fetch_add(all - written, Ordering::Relaxed);
-                self.roster.groups.recycle(&mut vec![round]);
+                self.roster.groups.recycle(round);
                 continue;
             }
             let beat = beats[encoding as usize].get_or_insert_with(|| {
