@@ -87,6 +87,8 @@ pub(super) struct Reactor {
     fetched: VecDeque<Fetched>,
     /// Questions that wait for their turn.
     commands: VecDeque<Command>,
+    /// Whether there are more in the mailbox.
+    asked_more: bool,
     tally: Tally,
     // Kept for their memory from turn to turn.
     frames: Vec<Arc<Frame>>,
@@ -143,6 +145,7 @@ impl Reactor {
             fetching: 0,
             fetched: VecDeque::new(),
             commands: VecDeque::new(),
+            asked_more: false,
             tally: Tally::default(),
             frames: Vec::new(),
             wanted: Vec::new(),
@@ -177,7 +180,7 @@ impl Reactor {
             for event in &events {
                 self.report(event, began);
             }
-            self.mailbox.receive(&mut self.arrivals, &mut self.commands);
+            self.asked_more = self.mailbox.receive(&mut self.arrivals, &mut self.commands);
             let is_draining = self.mailbox.is_draining();
             more = !self.gathers(is_draining) && self.take_rounds();
             self.release_held(is_draining, self.next);
@@ -218,6 +221,7 @@ impl Reactor {
         let can_be_adopted = |arrival: &Arrival| arrival.subscription.start.next <= self.next;
         !self.ready.is_empty()
             || !self.commands.is_empty()
+            || self.asked_more
             || !self.fetched.is_empty()
             || self.arrivals.iter().any(can_be_adopted)
     }
@@ -438,7 +442,10 @@ impl Reactor {
                     self.tally.bytes += sent as u64;
                     parts.push((*slot, bytes.as_ptr(), sent));
                 }
-                Sent::Ended(reason) => self.ended.push((*slot, reason)),
+                Sent::Ended(reason) => {
+                    stream.events -= round.events;
+                    self.ended.push((*slot, reason));
+                }
             }
         }
         let written = (live.len() - self.ended.len() - self.waiting.len()) as u64;
