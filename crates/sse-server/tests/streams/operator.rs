@@ -1,5 +1,6 @@
 //! What an operator sees of the streams, and how he ends one, wherever it stands.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sse_server::fanout::{ConnectionId, Encoding, EndReason, StreamInfo};
@@ -179,5 +180,20 @@ fn many_questions_are_all_answered_and_events_pass_between_them() {
     for answer in asked {
         let (streams, _) = hub.runtime.block_on(answer).unwrap().unwrap();
         assert_eq!(streams.len(), 300);
+    }
+}
+
+#[test]
+fn last_bytes_of_a_stream_that_is_ended_are_counted() {
+    for encoding in [Encoding::Chunked, Encoding::Gzip] {
+        let hub = start(|_, _| {});
+        let id = id();
+        let mut reader = hub.open_as(id, "t", After::Live, encoding);
+        reader.greeting();
+        assert!(hub.kick(id));
+        assert_eq!(reader.try_next(), None);
+        let bytes = reader.end().bytes;
+        assert_eq!(bytes, reader.wire.len() as u64);
+        eventually("all are counted", || hub.fanout.counters().bytes_sent.load(Ordering::Relaxed) == bytes);
     }
 }

@@ -73,7 +73,11 @@ impl Reactor {
     /// Lets those go on that have waited long enough or whose other ends have taken all; each gets in one write what
     /// it has waited with, which ends before `next`.
     pub(super) fn release_held(&mut self, all: bool, next: Ordinal) {
-        if self.roster.held.is_empty() || (!all && self.now_ms < self.held.look_ms) {
+        if self.roster.held.is_empty() {
+            // Those that waited may have ended.
+            return self.held.let_go(Ordinal::MAX);
+        }
+        if !all && self.now_ms < self.held.look_ms {
             return;
         }
         self.held.look_ms = self.now_ms + LOOK_EVERY_MS;

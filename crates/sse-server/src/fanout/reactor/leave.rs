@@ -44,7 +44,6 @@ impl Reactor {
         let stream = &mut self.roster[slot];
         let before = stream.bytes;
         let flushed = stream.flush(self.now_ms);
-        self.tally.bytes += stream.bytes - before;
         let reason = match flushed {
             // What says goodbye has its end already.
             Sent::All if stream.place != Place::Leaving => {
@@ -58,6 +57,7 @@ impl Reactor {
             Sent::All | Sent::Part(_) => reason,
             Sent::Ended(reason) => reason,
         };
+        self.tally.bytes += self.roster[slot].bytes - before;
         self.end(slot, reason);
     }
 }
