@@ -258,7 +258,8 @@ fn read_toml(file: &Path, text: &str, raw: &mut BTreeMap<&'static str, Raw>, mis
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     for (key, value) in entries {
-        let name = format!("{}:{}: {}", file.display(), line(key.span().start), key.get_ref());
+        // A key in quotes may have line breaks.
+        let name = format!("{}:{}: {}", file.display(), line(key.span().start), key.get_ref().escape_debug());
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key.get_ref().as_ref()) else {
             let near = nearest(key.get_ref(), SETTINGS.iter().map(|setting| setting.key));
             mistakes.push(format!("{name} is not a setting{near}"));
@@ -303,7 +304,7 @@ fn read_env(
             warnings.push(format!("{name} has no effect in this version"));
         } else if name.starts_with("SSE_") && name != "SSE_USER" {
             let near = nearest(name, SETTINGS.iter().map(|setting| setting.variable));
-            warnings.push(format!("{name} is not a setting of sse-server{near}"));
+            warnings.push(format!("{} is not a setting of sse-server{near}", name.escape_debug()));
         }
     }
     warnings
@@ -530,13 +531,14 @@ mod tests {
             ]
         );
         let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-        std::fs::write(file.path(), "\nidle_timout = 5\nhistory = {}\n").unwrap();
+        std::fs::write(file.path(), "\nidle_timout = 5\nhistory = {}\n\"a\\nb\" = 1\n").unwrap();
         let name = file.path().display();
         assert_eq!(
             Config::load(Some(file.path()), &[]).unwrap_err(),
             [
                 format!("{name}:2: idle_timout is not a setting, did you mean idle_timeout?"),
-                format!("{name}:3: history must be a number or a string")
+                format!("{name}:3: history must be a number or a string"),
+                format!("{name}:4: a\\nb is not a setting")
             ]
         );
     }
