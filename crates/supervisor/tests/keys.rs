@@ -379,7 +379,7 @@ fn a_command_is_found_in_a_path_that_is_no_utf_8() {
     let mut path = folder.into_os_string();
     path.push(":/usr/bin:/bin");
     let daemon = plan.environment("PATH", path).start();
-    assert_eq!(daemon.state("a"), "RUNNING", "{}", daemon.log());
+    daemon.waits_for_state("a", "RUNNING");
 }
 
 #[test]
