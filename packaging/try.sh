@@ -53,18 +53,18 @@ for deb in "$hub" "$supervisor"; do
             usr/share/doc/sse-supervisor/copyright" ;;
     esac
     for file in $files; do has "$work/files" "./$file"; done
-    dpkg-deb -x "$deb" "$work/root"
+    dpkg-deb -x "$deb" "$work/tree"
     case $(dpkg-deb -f "$deb" Version) in "$version"-*) ;; *) fail "$deb is of another version" ;; esac
 done
-for program in "$work"/root/usr/bin/*; do runs "$program"; done
+for program in "$work"/tree/usr/bin/*; do runs "$program"; done
 [ "$(dpkg-deb -f "$supervisor" Conflicts)" = supervisor ] || fail "$supervisor is installable beside Debian's supervisor, whose files it has"
 [ "$(dpkg-deb --ctrl-tarfile "$hub" | tar -xO ./conffiles)" = /etc/sse-stack/sse-server.toml ] || fail "$hub has other conffiles"
-"$work/root/usr/bin/sse-server" --config "$work/root/etc/sse-stack/sse-server.toml" check | grep -qF 'history = "disk"  # file' ||
+"$work/tree/usr/bin/sse-server" --config "$work/tree/etc/sse-stack/sse-server.toml" check | grep -qF 'history = "disk"  # file' ||
     fail "the configuration of $hub is not read"
-unit=$(find "$work/root" -name sse-server.service)
+unit=$(find "$work/tree" -name sse-server.service)
 if command -v systemd-analyze >/dev/null; then
     # With the program where it was unpacked; the targets of a machine that was booted by systemd are not here.
-    sed "s#=/usr/bin/sse-server#=$work/root/usr/bin/sse-server#" "$unit" >"$work/sse-server.service"
+    sed "s#=/usr/bin/sse-server#=$work/tree/usr/bin/sse-server#" "$unit" >"$work/sse-server.service"
     systemd-analyze verify --man=no "$work/sse-server.service" >"$work/verify" 2>&1 || true
     if grep -F sse-server.service "$work/verify" | grep -vE 'Unit [a-z-]+\.target not found'; then fail "systemd-analyze verify says the above"; fi
 fi

@@ -1,7 +1,7 @@
 //! Streams whose other end, the proxy on this machine, has not taken their last bytes: they wait for a next round.
 //!
 //! To write to them at once would have the proxy read, and pass on, each event by itself, the later the more it has to
-//! do. Held, they get several events in one write; none waits longer than `undrained_wait`, and none for another.
+//! do. Held, they get several events in one write, after `undrained_wait` at the next look; none waits for another.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
